@@ -1,0 +1,1 @@
+"""The visible half of every exercise, one module per notebook; a learner may read it."""

@@ -1,0 +1,1 @@
+"""The instructor side: what nbgrader runs."""

@@ -1,0 +1,1 @@
+"""Material given to notebooks: the running example, plots, data."""

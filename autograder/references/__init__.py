@@ -1,0 +1,1 @@
+"""The hidden half of every exercise: references, accepted and wrong answers, cases."""

@@ -1,0 +1,51 @@
+"""The model answers, read from the solution scripts where they stand; a student bundle has none."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from pathlib import Path
+
+from autograder.exercise import Exercise
+from autograder.regions import BEGIN, answered
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def script_of(exercise: Exercise, root: Path = ROOT) -> Path:
+    """The script that holds an exercise's notebook."""
+    return root / "solutions" / f"{exercise.notebook}.py"
+
+
+def model_answer(exercise: Exercise, root: Path = ROOT) -> str | None:
+    """The source of an exercise's model answer, without markers and stub lines; None where there is no script."""
+    script = script_of(exercise, root)
+    if not script.is_file():
+        return None
+    import jupytext
+
+    for cell in jupytext.read(script, fmt="py:percent").cells:
+        if cell.cell_type == "code" and BEGIN in cell.source:
+            source = answered(cell.source)
+            if exercise.id in _bound(source):
+                return source
+    return None
+
+
+def model_text(exercise: Exercise, root: Path = ROOT) -> str | None:
+    """The model text of a reflection: the string that its cell assigns."""
+    source = model_answer(exercise, root)
+    if source is None:
+        return None
+    value = ast.parse(source).body[-1].value  # type: ignore[attr-defined]
+    return textwrap.dedent(ast.literal_eval(value)).strip()
+
+
+def _bound(source: str) -> set[str]:
+    names: set[str] = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return names

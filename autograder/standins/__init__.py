@@ -1,0 +1,1 @@
+"""Library-backed stand-ins for what a learner has not written yet, one module per notebook."""
