@@ -7,10 +7,10 @@ import warnings
 
 import numpy as np
 import pytest
+from conftest import TOYS
 
 from autograder.report import to_html, to_json, to_text
 from autograder.verdict import run
-from conftest import TOYS
 
 
 @pytest.fixture(autouse=True)
