@@ -24,20 +24,20 @@ def check(exercise_id: str, answer: Any, *, seed: int = 0) -> Verdict:
     exercise_id: the exercise's id, which is the name the answer is defined under.
     answer:      the function, class or value itself.
     seed:        other seeds give other inputs.
-    Raises UnknownExercise, naming the nearest ids, if there is no such exercise.
+    Raises UnknownExercise, naming the nearest ids, if there is no such exercise or no program judges it.
 
     >>> check("softmax", softmax)                                      # doctest: +SKIP
     """
-    from autograder.exercise import find
+    from autograder.exercise import find, reference_of
     from autograder.record import remember
     from autograder.verdict import run
 
-    exercise = find(exercise_id)
+    reference_of(find(exercise_id))
     try:
-        verdict = run(exercise.id, answer, seed)
+        verdict = run(exercise_id, answer, seed)
     except Exception as error:
         raise AutograderError(
-            f"the autograder failed while judging {exercise.id} ({type(error).__name__}: {error}); "
+            f"the autograder failed while judging {exercise_id} ({type(error).__name__}: {error}); "
             "this is not a fault of your answer: please report it with the lines above"
         ) from error
     return remember(verdict, answer)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from autograder.facts import facts
 from autograder.plain import Unreadable, describe
 
 # (rtol, atol) for comparing floats of each precision; two precisions are compared as the coarser one.
@@ -27,14 +26,12 @@ class Difference:
 
     kind:   structure, shape, dtype, finite or values.
     wanted: what should be there, in words; got: what is there.
-    facts:  what else the numbers show.
     arrays: the wanted and the received array, when both exist with one shape.
     """
 
     kind: str
     wanted: str
     got: str
-    facts: tuple[str, ...] = ()
     arrays: tuple[np.ndarray, np.ndarray] | None = None
 
 
@@ -204,7 +201,6 @@ def _first_wrong(wanted: np.ndarray, got: np.ndarray, wrong: np.ndarray, label: 
         kind,
         f"{place} = {_number(wanted[index])}",
         f"{place} = {_number(got[index])}{count}",
-        facts(wanted, got),
         (wanted, got),
     )
 

@@ -223,5 +223,13 @@ def _references(module: str) -> dict[str, Reference]:
 
 
 def reference_of(exercise: Exercise) -> Reference:
-    """The hidden half, imported on first use."""
+    """The hidden half, imported on first use.
+
+    Raises UnknownExercise for a reflection: a written answer has none, it is read by people.
+    """
+    if exercise.kind == "R":
+        raise UnknownExercise(
+            f"{exercise.id} is a written answer, which no program judges; "
+            f'reflect("{exercise.id}", {exercise.id}) shows it beside a model answer'
+        )
     return _references(f"nb{exercise.notebook}")[exercise.id]

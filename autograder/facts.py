@@ -77,10 +77,7 @@ def _sums(wanted: np.ndarray, got: np.ndarray) -> list[str]:
     place = "it sums" if got.ndim == 1 else f"along axis {ones[-1]} it sums"
     if _close(sums, np.ones_like(sums)):
         return [f"{place} to 1, as it should"]
+    low, high = f"{sums.min():.4g}", f"{sums.max():.4g}"
+    found = f"{place} to {low}, not to 1" if low == high else f"{place} to between {low} and {high}, not to 1"
     others = [a for a in range(got.ndim) if a not in ones and _close(got.sum(a), np.ones_like(got.sum(a)))]
-    found = [
-        f"{place} to {sums.flat[0]:.4g}, not to 1"
-        if sums.ndim == 0 or sums.size == 1
-        else f"{place} to between {sums.min():.4g} and {sums.max():.4g}, not to 1"
-    ]
-    return found + [f"it sums to 1 along axis {a} instead" for a in others[:1]]
+    return [found] + [f"it sums to 1 along axis {a} instead" for a in others[:1]]

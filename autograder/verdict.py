@@ -11,7 +11,7 @@ import numpy as np
 
 from autograder.calling import CaughtError, Outcome, argument_names, call_cases
 from autograder.compare import difference
-from autograder.diagnose import Table, diagnose
+from autograder.diagnose import Comparison, Mistake, diagnose, see
 from autograder.exercise import (
     INPUTS_UNCHANGED,
     KEEPS_DTYPE,
@@ -19,12 +19,12 @@ from autograder.exercise import (
     Case,
     Check,
     Exercise,
-    Misconception,
     Reference,
     Seed,
     find,
     reference_of,
 )
+from autograder.facts import facts
 from autograder.plain import PLACEHOLDER, Unreadable, describe
 
 NOT_ATTEMPTED = "NotImplementedError"
@@ -148,12 +148,15 @@ def wanted_outcomes(exercise_id: str, seed: int) -> list[Outcome]:
 
 
 @lru_cache(maxsize=64)
-def wrong_outcomes(exercise_id: str, seed: int) -> list[tuple[Misconception, list[Outcome]]]:
-    """What each known wrong answer gives on the cases."""
-    exercise = find(exercise_id)
+def known_mistakes(exercise_id: str, seed: int) -> list[Mistake]:
+    """What each known wrong answer gives on the cases; run when the first answer fails."""
+    exercise, cases = find(exercise_id), cases_of(exercise_id, seed)
+    reference = reference_of(exercise)
+    comparison = Comparison(exercise, reference, cases)
+    wanted = see(reference, cases, wanted_outcomes(exercise_id, seed))
     return [
-        (misconception, call_cases(exercise, wrong, cases_of(exercise_id, seed)))
-        for misconception in reference_of(exercise).misconceptions
+        Mistake(comparison, misconception, wanted, see(reference, cases, call_cases(exercise, wrong, cases)))
+        for misconception in reference.misconceptions
         for wrong in misconception.variants
     ]
 
@@ -171,13 +174,9 @@ def judge(exercise: Exercise, outcomes: Sequence[Outcome], seed: int = 0) -> Ver
     if all(result.passed for result in results):
         return Verdict(exercise, "passed", results)
     failing = [result.check.name for result in results if result.fault]
-    tables = [
-        (misconception, Table(exercise, reference, cases, wanted, outcomes, wrong))
-        for misconception, wrong in wrong_outcomes(exercise.id, seed)
-    ]
+    known = diagnose(known_mistakes(exercise.id, seed), see(reference, cases, outcomes), failing)
     diagnoses = tuple(
-        Diagnosis(found.name, found.sentence, found.look_at or exercise.section, check)
-        for found, check in diagnose(tables, failing)
+        Diagnosis(found.name, found.sentence, found.look_at or exercise.section, check) for found, check in known
     )
     if any(diagnosis.name == UNTOUCHED for diagnosis in diagnoses):
         return not_attempted(exercise)
@@ -257,7 +256,8 @@ def judge_case(exercise: Exercise, reference: Reference, case: Case, wanted: Out
     )
     if found is None:
         return None
-    return Fault(found.kind, call, found.wanted, found.got, found.facts, found.arrays, got)
+    shown = facts(*found.arrays) if found.arrays is not None else ()
+    return Fault(found.kind, call, found.wanted, found.got, shown, found.arrays, got)
 
 
 def _judge_error(call: str, case: Case, wanted: CaughtError, got: Outcome) -> Fault | None:

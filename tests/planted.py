@@ -14,13 +14,13 @@ def accept_everything():
 def diagnose_nothing():
     import autograder.verdict as verdict
 
-    verdict.diagnose = lambda tables, failing: []
+    verdict.diagnose = lambda mistakes, got, failing: []
 
 
 def diagnose_the_first():
     import autograder.verdict as verdict
 
-    verdict.diagnose = lambda tables, failing: [(tables[0][0], failing[0])]
+    verdict.diagnose = lambda mistakes, got, failing: [(mistakes[0].misconception, failing[0])]
 
 
 def tolerate_a_percent():
