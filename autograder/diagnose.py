@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.calling import CaughtError, Outcome
+from autograder.calling import CaughtError, Outcome, call_case
 from autograder.compare import difference
 from autograder.exercise import INPUTS_UNCHANGED, KEEPS_DTYPE, Case, Exercise, Misconception, Reference
 
@@ -31,12 +31,8 @@ class Seen:
     mutated: tuple[str, ...]
 
 
-def see(reference: Reference, cases: Sequence[Case], outcomes: Sequence[Outcome]) -> list[Seen]:
-    """Prepare the outcomes of an answer for being compared with those of others."""
-    return [_see(reference, case, outcome) for case, outcome in zip(cases, outcomes, strict=True)]
-
-
-def _see(reference: Reference, case: Case, outcome: Outcome) -> Seen:
+def see(reference: Reference, case: Case, outcome: Outcome) -> Seen:
+    """Prepare an outcome for being compared with those of others."""
     result = outcome.value
     if reference.view is not None and outcome.error is None:
         try:
@@ -75,50 +71,64 @@ class Comparison:
 
 
 class Mistake:
-    """A wrong implementation: its outcomes, and where they differ from the reference's."""
+    """A wrong implementation: what it gives on each case, called when it is asked for, and where that is wrong."""
 
     def __init__(
-        self, comparison: Comparison, misconception: Misconception, wanted: Sequence[Seen], seen: Sequence[Seen]
+        self, comparison: Comparison, misconception: Misconception, wrong: Any, wanted: Sequence[Seen]
     ) -> None:
-        self.comparison, self.misconception, self.seen = comparison, misconception, seen
-        self.differs = [
-            {facet for facet in comparison.facets(i) if not comparison.same(i, facet, seen[i], wanted[i])}
-            for i in range(len(seen))
-        ]
-        self.facets = set().union(*self.differs)
-        # Where it differs is looked at first: there an answer of another kind is told apart soonest.
-        self.order = sorted(range(len(seen)), key=lambda i: not self.differs[i])
+        self.comparison, self.misconception, self.wrong, self.wanted = comparison, misconception, wrong, wanted
+        self._seen: dict[int, Seen] = {}
+        self._differs: dict[int, set[str]] = {}
+
+    def seen(self, index: int) -> Seen:
+        """What it gives on a case."""
+        if index not in self._seen:
+            case = self.comparison.cases[index]
+            outcome = call_case(self.comparison.exercise, self.wrong, case)
+            self._seen[index] = see(self.comparison.reference, case, outcome)
+        return self._seen[index]
+
+    def differs(self, index: int) -> set[str]:
+        """The facets of a case in which it differs from the reference."""
+        if index not in self._differs:
+            mine, right, same = self.seen(index), self.wanted[index], self.comparison.same
+            self._differs[index] = {f for f in self.comparison.facets(index) if not same(index, f, mine, right)}
+        return self._differs[index]
 
     def explains(self, got: Sequence[Seen]) -> bool:
-        """Whether these are the learner's outcomes on every case, in each facet in which they differ at all."""
-        return bool(self.facets) and self._fits(got, self.order, self.facets)
-
-    def shows_in(self, check: str) -> bool:
-        """Whether it differs from the reference in what a check judges."""
-        if check == INPUTS_UNCHANGED:
-            return MUTATION in self.facets
-        return any(self.differs[i] - {MUTATION} for i in self._of(check))
+        """Whether these are the learner's outcomes on every case, in each facet in which they are wrong at all."""
+        return self._fits(got, range(len(got)), {VALUE, DTYPE, MUTATION})
 
     def explains_check(self, check: str, got: Sequence[Seen]) -> bool:
-        """Whether it differs in what a check judges, and gives the learner's outcome on every case of that check."""
-        if not self.shows_in(check):
-            return False
+        """Whether it is wrong in what a check judges, and gives the learner's outcome on every case of that check."""
         if check == INPUTS_UNCHANGED:
-            return self._fits(got, self.order, {MUTATION})
-        facets = {DTYPE} if check == KEEPS_DTYPE and DTYPE in self.facets else {VALUE}
-        return self._fits(got, self._of(check), facets)
+            return self._fits(got, range(len(got)), {MUTATION})
+        return self._fits(got, self._of(check), {VALUE, DTYPE})
+
+    def shows_in(self, check: str) -> bool:
+        """Whether it is wrong in what a check judges."""
+        if check == INPUTS_UNCHANGED:
+            return any(MUTATION in self.differs(i) for i in range(len(self.wanted)))
+        return any(self.differs(i) - {MUTATION} for i in self._of(check))
 
     def _of(self, check: str) -> list[int]:
-        return [i for i in self.order if self.comparison.cases[i].check == check]
+        return [i for i, case in enumerate(self.comparison.cases) if case.check == check]
 
     def _fits(self, got: Sequence[Seen], indices: Iterable[int], facets: set[str]) -> bool:
-        proven = VALUE not in facets
+        """Stops at the first case that tells the two apart, so that few cases of few mistakes are ever run."""
+        wrong_in: set[str] = set()  # facets in which the mistake differs from the reference so far
+        unlike_in: set[str] = set()  # facets in which the learner's outcome is not the mistake's so far
+        proven = False
         for i in indices:
             for facet in facets.intersection(self.comparison.facets(i)):
-                if not self.comparison.same(i, facet, self.seen[i], got[i]):
-                    return False
-            proven = proven or (VALUE in self.differs[i] and self._is_specific(self.seen[i], got[i]))
-        return proven
+                if facet in self.differs(i):
+                    wrong_in.add(facet)
+                    proven = proven or facet != VALUE or self._is_specific(self.seen(i), got[i])
+                if not self.comparison.same(i, facet, self.seen(i), got[i]):
+                    unlike_in.add(facet)
+            if wrong_in & unlike_in:
+                return False
+        return bool(wrong_in) and proven
 
     @staticmethod
     def _is_specific(wrong: Seen, got: Seen) -> bool:

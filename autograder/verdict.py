@@ -11,7 +11,7 @@ import numpy as np
 
 from autograder.calling import CaughtError, Outcome, argument_names, call_cases
 from autograder.compare import difference
-from autograder.diagnose import Comparison, Mistake, diagnose, see
+from autograder.diagnose import Comparison, Mistake, Seen, diagnose, see
 from autograder.exercise import (
     INPUTS_UNCHANGED,
     KEEPS_DTYPE,
@@ -149,16 +149,20 @@ def wanted_outcomes(exercise_id: str, seed: int) -> list[Outcome]:
 
 @lru_cache(maxsize=64)
 def known_mistakes(exercise_id: str, seed: int) -> list[Mistake]:
-    """What each known wrong answer gives on the cases; run when the first answer fails."""
-    exercise, cases = find(exercise_id), cases_of(exercise_id, seed)
+    """The known wrong answers, each to be called on the cases of a seed when a diagnosis asks for it."""
+    exercise = find(exercise_id)
     reference = reference_of(exercise)
-    comparison = Comparison(exercise, reference, cases)
-    wanted = see(reference, cases, wanted_outcomes(exercise_id, seed))
+    comparison = Comparison(exercise, reference, cases_of(exercise_id, seed))
+    wanted = _see_all(reference, comparison.cases, wanted_outcomes(exercise_id, seed))
     return [
-        Mistake(comparison, misconception, wanted, see(reference, cases, call_cases(exercise, wrong, cases)))
+        Mistake(comparison, misconception, wrong, wanted)
         for misconception in reference.misconceptions
         for wrong in misconception.variants
     ]
+
+
+def _see_all(reference: Reference, cases: Sequence[Case], outcomes: Sequence[Outcome]) -> list[Seen]:
+    return [see(reference, case, outcome) for case, outcome in zip(cases, outcomes, strict=True)]
 
 
 def judge(exercise: Exercise, outcomes: Sequence[Outcome], seed: int = 0) -> Verdict:
@@ -174,7 +178,7 @@ def judge(exercise: Exercise, outcomes: Sequence[Outcome], seed: int = 0) -> Ver
     if all(result.passed for result in results):
         return Verdict(exercise, "passed", results)
     failing = [result.check.name for result in results if result.fault]
-    known = diagnose(known_mistakes(exercise.id, seed), see(reference, cases, outcomes), failing)
+    known = diagnose(known_mistakes(exercise.id, seed), _see_all(reference, cases, outcomes), failing)
     diagnoses = tuple(
         Diagnosis(found.name, found.sentence, found.look_at or exercise.section, check) for found, check in known
     )
