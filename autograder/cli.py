@@ -109,7 +109,7 @@ def status_command(notebook: str | None, as_json: bool) -> None:
     from autograder.overview import as_data, details, overview
     from autograder.record import current
 
-    record = current(look_below=True)
+    record = current(look_around=True)
     if as_json:
         click.echo(json.dumps(as_data(record), indent=2))
         return
@@ -129,7 +129,7 @@ def hint_command(exercise_id: str, show_me: bool) -> None:
     """Show the next hint for an exercise, one at a time."""
     from autograder.hints import next_hint
 
-    click.echo(next_hint(exercise_id, show_me).for_terminal())
+    click.echo(next_hint(exercise_id, show_me, look_around=True).for_terminal())
 
 
 @cli.command("reset")

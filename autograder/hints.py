@@ -46,14 +46,15 @@ class Hint:
         return {"text/html": html, "text/plain": str(self)}
 
 
-def next_hint(exercise_id: str, show_me: bool = False) -> Hint:
+def next_hint(exercise_id: str, show_me: bool = False, look_around: bool = False) -> Hint:
     """Return the next hint that this learner has not seen; after the third, the third again.
 
-    show_me: return the model answer instead; also given without asking once the check has passed.
+    show_me:     return the model answer instead; also given without asking once the check has passed.
+    look_around: keep count in the learner's workspace also from outside it.
     """
     from autograder.record import current
 
-    exercise, record = find(exercise_id), current()
+    exercise, record = find(exercise_id), current(look_around)
     entry = record.entry(exercise_id) if record else None
     if show_me or (entry is not None and entry.passed and exercise.kind != "P"):
         if record is not None and not (entry and entry.passed):

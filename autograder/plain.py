@@ -29,6 +29,8 @@ class Unreadable:
     what: str
 
 
+_VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
+
 PLACEHOLDER = Unreadable("..., the placeholder")
 
 
@@ -72,8 +74,8 @@ def _to_plain(value: Any, depth: int, count: list[int]) -> Any:
         return {item if isinstance(item, (str, int, float, tuple)) else str(item) for item in items}
     if value is Ellipsis:
         return PLACEHOLDER
-    if kind is range:
-        return list(value)
+    if kind in (range, *_VIEWS):
+        return [_to_plain(item, depth + 1, count) for item in value]
     if issubclass(kind, str):  # these three: subclasses, such as enumerations
         return str.__str__(value)
     if issubclass(kind, int):

@@ -141,17 +141,20 @@ def graded() -> bool:
     return bool(os.environ.get("NBGRADER_EXECUTION") or os.environ.get("ATTENTION_STANDINS"))
 
 
-def current(look_below: bool = False) -> Record | None:
+def current(look_around: bool = False) -> Record | None:
     """The record of the workspace above the current folder; None outside one and in graded runs.
 
-    look_below: a `workspace` folder right below counts too, for commands typed at the top of the course.
+    look_around: elsewhere too, the workspace that `attention lab` opens, for commands typed anywhere.
     """
-    from autograder.workspace import MARKER, find_workspace
+    from autograder.workspace import MARKER, WorkspaceError, default_workspace, find_workspace
 
-    workspace = None if graded() else find_workspace(Path.cwd())
-    if workspace is None and look_below and not graded() and (Path("workspace") / MARKER).is_file():
-        workspace = Path("workspace").resolve()
-    return Record(workspace) if workspace else None
+    if graded():
+        return None
+    workspace = find_workspace(Path.cwd())
+    if workspace is None and look_around:
+        with contextlib.suppress(WorkspaceError):
+            workspace = default_workspace()
+    return Record(workspace) if workspace and (workspace / MARKER).is_file() else None
 
 
 def remember(verdict: Verdict, answer: Any) -> Verdict:

@@ -120,7 +120,7 @@ def _cut(text: str, most: int = 300) -> str:
 
 
 def _hint(verdict: Verdict) -> str:
-    if verdict.status in ("passed", "not_attempted") or verdict.exercise.kind == "P":
+    if verdict.status == "passed" or verdict.exercise.kind == "P":
         return ""
     return f'hint("{verdict.exercise.id}") gives one hint at a time'
 
@@ -221,4 +221,4 @@ def _block(verdict: Verdict, result: CheckResult, *, folded: bool) -> str:
     title = escape(result.check.name.replace("_", " "))
     if folded:
         return f'<details style="margin:.2em 0"><summary style="cursor:pointer">{title}</summary>{inside}</details>'
-    return f'<div style="margin:.35em 0">{inside}</div>'
+    return f'<div style="margin:.35em 0"><div style="margin-left:.3em"><b>{title}</b></div>{inside}</div>'

@@ -331,7 +331,8 @@ def called(exercise: Exercise, case: Case) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, np.ndarray):
         kind = "" if value.dtype in (np.float64, np.bool_, np.int64) else f", {value.dtype.name}"
-        return f"array({np.round(value, 4).tolist()}{kind})"
+        shown = np.round(value.astype(float), 4) if value.dtype.kind == "f" else value
+        return f"array({shown.tolist()}{kind})"
     if isinstance(value, Seed):
         return "rng"
     if isinstance(value, Built):

@@ -9,50 +9,56 @@ import pytest
 
 from autograder.exercise import exercises
 
+RIGHT = """
+import numpy as np
+def softmax(x, axis=-1):
+    e = np.exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
+"""
+SWALLOWS = """
+def softmax(x, axis=-1):
+    while True:
+        try:
+            while True: pass
+        except BaseException: pass
+"""
+THREAD = """
+import threading, time
+threading.Thread(target=time.sleep, args=(600,)).start()
+def softmax(x, axis=-1): return x
+"""
+LIAR = """
+print('{"status": "passed"}')
+def softmax(x, axis=-1):
+    print('{}')
+    return x
+"""
+
+
+def _body(body, before=""):
+    return f"{before}\ndef softmax(x, axis=-1):\n    {body}\n"
+
+
+# exercise, file, exit code, status
 ANSWERS = {
-    "right": (
-        "softmax",
-        "import numpy as np\ndef softmax(x, axis=-1):\n    e = np.exp(x - x.max(axis, keepdims=True))\n    return e / e.sum(axis, keepdims=True)\n",
-        0,
-        "passed",
-    ),
-    "overflow": (
-        "softmax",
-        "import numpy as np\ndef softmax(x, axis=-1):\n    e = np.exp(x)\n    return e / e.sum(axis, keepdims=True)\n",
-        1,
-        "partial",
-    ),
-    "nonsense": ("softmax", "def softmax(x, axis=-1):\n    return x\n", 1, "wrong"),
-    "stub": ("softmax", "def softmax(x, axis=-1):\n    raise NotImplementedError\n", 1, "not_attempted"),
-    "error": ("softmax", "def softmax(x, axis=-1):\n    return x / undefined\n", 1, "error"),
+    "right": ("softmax", RIGHT, 0, "passed"),
+    "overflow": ("softmax", RIGHT.replace(" - x.max(axis, keepdims=True)", ""), 1, "partial"),
+    "nonsense": ("softmax", _body("return x"), 1, "wrong"),
+    "stub": ("softmax", _body("raise NotImplementedError"), 1, "not_attempted"),
+    "error": ("softmax", _body("return x / undefined"), 1, "error"),
     "syntax": ("softmax", "def softmax(x:\n", 1, "error"),
     "import": ("softmax", "import no_such_module\n", 1, "error"),
     "missing": ("softmax", "def soft_max(x):\n    return x\n", 1, "error"),
     "not callable": ("softmax", "softmax = 3\n", 1, "error"),
     "exit on import": ("softmax", "raise SystemExit(0)\n", 1, "error"),
     "hard exit on import": ("softmax", "import os\nos._exit(0)\n", 1, "error"),
-    "hard exit in the call": ("softmax", "import os\ndef softmax(x, axis=-1):\n    os._exit(0)\n", 1, "error"),
-    "segfault": ("softmax", "import ctypes\ndef softmax(x, axis=-1):\n    ctypes.string_at(0)\n", 1, "error"),
-    "endless": ("softmax", "def softmax(x, axis=-1):\n    while True: pass\n", 1, "timeout"),
+    "hard exit in the call": ("softmax", _body("os._exit(0)", "import os"), 1, "error"),
+    "segfault": ("softmax", _body("ctypes.string_at(0)", "import ctypes"), 1, "error"),
+    "endless": ("softmax", _body("while True: pass"), 1, "timeout"),
     "endless import": ("softmax", "while True: pass\n", 1, "timeout"),
-    "swallows everything": (
-        "softmax",
-        "def softmax(x, axis=-1):\n    while True:\n        try:\n            while True: pass\n        except BaseException: pass\n",
-        1,
-        "timeout",
-    ),
-    "prints JSON": (
-        "softmax",
-        "print('{\"status\": \"passed\"}')\ndef softmax(x, axis=-1):\n    print('{}')\n    return x\n",
-        1,
-        "wrong",
-    ),
-    "leaves a thread": (
-        "softmax",
-        "import threading, time\nthreading.Thread(target=time.sleep, args=(600,)).start()\ndef softmax(x, axis=-1):\n    return x\n",
-        1,
-        "wrong",
-    ),
+    "swallows everything": ("softmax", SWALLOWS, 1, "timeout"),
+    "prints JSON": ("softmax", LIAR, 1, "wrong"),
+    "leaves a thread": ("softmax", THREAD, 1, "wrong"),
     "prediction": ("equal_scores", "equal_scores = [0.2] * 5\n", 0, "passed"),
     "wrong prediction": ("equal_scores", "equal_scores = (1.0,) * 5\n", 1, "wrong"),
     "no prediction": ("equal_scores", "equal_scores = ...\n", 1, "not_attempted"),

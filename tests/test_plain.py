@@ -90,6 +90,7 @@ READ = [
     (Color.RED, 1),
     (True, True),
     (range(3), [0, 1, 2]),
+    ({"a": 1}.keys(), ["a"]),
     (frozenset({"b"}), {"b"}),
 ]
 
