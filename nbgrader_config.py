@@ -55,6 +55,10 @@ c.Execute.timeout = 300
 c.Execute.startup_timeout = 120
 c.Execute.iopub_timeout = 60
 
+# Experiments take most of the time, and the build sees to it that no answer and no given cell depends on one. Naming
+# the tag here also puts nbclient's own, `skip-execution`, out of use: with it a student's blank check cell passes.
+c.Execute.skip_cells_with_tag = "experiment"
+
 # Here the sandbox and the verdict from outside the kernel will be plugged in, as a subclass of nbgrader's Execute in
 # c.Autograde.autograde_preprocessors. Until then a submission runs with the rights of whoever grades, and the score
 # is what its own kernel reports: fit for a class that is trusted.

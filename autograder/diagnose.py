@@ -111,6 +111,10 @@ class Mistake:
             return any(MUTATION in self.differs(i) for i in range(len(self.wanted)))
         return any(self.differs(i) - {MUTATION} for i in self._of(check))
 
+    def checks(self) -> set[str]:
+        """The names of the checks in which it shows."""
+        return {check.name for check in self.comparison.exercise.checks if self.shows_in(check.name)}
+
     def _of(self, check: str) -> list[int]:
         return [i for i, case in enumerate(self.comparison.cases) if case.check == check]
 
@@ -152,9 +156,12 @@ def diagnose(
     if found:
         return list(found.values())
     for check in failing:
-        for mistake in mistakes:
-            if mistake.misconception.name not in found and mistake.explains_check(check, got):
-                found[mistake.misconception.name] = (mistake.misconception, check)
+        matching = [mistake for mistake in mistakes if mistake.explains_check(check, got)]
+        reach = {id(mistake): len(mistake.checks()) for mistake in matching}
+        for mistake in matching:
+            # Of two that look alike here, the one that shows in more checks says more than these numbers show.
+            if reach[id(mistake)] == min(reach.values()):
+                found.setdefault(mistake.misconception.name, (mistake.misconception, check))
     return list(found.values())
 
 

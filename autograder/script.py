@@ -1,6 +1,6 @@
 """Reading a solution script: its cells with their roles and exercises, or every reason to refuse it, by line.
 
-About 300 lines, since each rule of the course's cell forms stands here once, next to the sentence that refuses it.
+About 300 lines: each rule of the course's cell forms stands here once, next to the sentence that refuses it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Literal
 import jupytext
 
 from autograder.exercise import Exercise, nearest
+from autograder.names import names_of
 from autograder.regions import MarkerError, refuse_lookalike, regions, released
 
 Role = Literal["prose", "given", "experiment", "solution", "check", "reflect"]
@@ -167,18 +168,7 @@ def _parse(source: str) -> tuple[ast.Module, frozenset[str], frozenset[str]]:
     except SyntaxError as error:
         text = f"not plain Python ({error.msg}); magics and shell lines are not used"
         raise _Refusal(text, (error.lineno or 1) - 1) from None
-    defines = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported() or s.is_namespace()}
-    uses = {s.get_name() for s in top.get_symbols() if s.is_referenced()}
-    for inner in _inner_tables(top):
-        uses |= {s.get_name() for s in inner.get_symbols() if s.is_global() and s.is_referenced()}
-        defines |= {s.get_name() for s in inner.get_symbols() if s.is_declared_global() and s.is_assigned()}
-    return tree, frozenset(defines), frozenset(uses)
-
-
-def _inner_tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:
-    for child in table.get_children():
-        yield child
-        yield from _inner_tables(child)
+    return tree, *names_of(tree, top)
 
 
 def _judged(source: str, tree: ast.Module, table: Mapping[str, Exercise]) -> tuple[Role, Exercise] | None:
@@ -296,6 +286,10 @@ def _experiments(cells: list[Cell], table: Mapping[str, Exercise], slug: str) ->
             for name, line in needed.items():
                 text = f"{cell.exercise.id} needs {name}, which comes from the experiment on line {line}"
                 yield cell.line, f"{text}; graded runs skip experiments: define {name} in a given cell"
+        elif cell.role == "given":
+            for name, line in needed.items():
+                text = f"a given cell needs {name}, which comes from the experiment on line {line}"
+                yield cell.line, f"{text}; graded runs skip experiments: tag this cell {EXPERIMENT} too"
         if cell.role == "experiment" or (needed and not cell.exercise):  # a given cell fails without what it needs
             source = min([cell.line, *needed.values()])
             again = _imports(cell) & sound  # importing once more gives the same thing

@@ -147,15 +147,15 @@ for score in (0.0, 3.0, -7.0):
 large = np.array([1000.0, 999.0])
 with np.errstate(over="ignore", invalid="ignore"):
     for shifted in (large, large - large.max()):
-        exps_of = np.exp(shifted)
-        print(f"scores {shifted}: exp {exps_of.round(3)}, weights {(exps_of / exps_of.sum()).round(3)}")
+        raised = np.exp(shifted)
+        print(f"scores {shifted}: exp {raised.round(3)}, weights {(raised / raised.sum()).round(3)}")
 
 # %% [markdown]
 # ## Which axis sums to 1
 #
-# Scores come in tables: here 2 queries (rows) and 3 keys (columns). Each query shares out a total of 1 over its keys, so
-# each *row* must sum to 1, and the sum runs along the last axis. `keepdims=True` keeps that axis, with size 1, so that
-# the division knows what each sum belongs to.
+# Scores come in tables: here 2 queries (rows) and 3 keys (columns). Each query shares out a total of 1 over its keys,
+# so each *row* must sum to 1, and the sum runs along the last axis. `keepdims=True` keeps that axis, with size 1, so
+# that the division knows what each sum belongs to.
 
 # %%
 table = np.exp(np.array([[0.0, 1.0, 2.0], [3.0, 3.0, 3.0]]))  # (2, 3)
@@ -201,7 +201,7 @@ def softmax(x, axis=-1):
 check("softmax", softmax)
 
 # %%
-print("by hand:", np.round(by_hand, 3), " softmax:", mine.softmax(np.array(scores)).round(3))
+print("by hand:", np.round(by_hand, 3), " softmax:", np.round(mine.softmax(np.array(scores)), 3))
 print("they agree:", np.allclose(by_hand, mine.softmax(np.array(scores))))
 
 # %% [markdown]
@@ -254,9 +254,9 @@ for temperature in (0.5, 1.0, 10.0):
 # %% [markdown]
 # ### Exercise · soft_lookup (12 min, ●●○)
 #
-# Write the lookup for one query: scores `query · key` divided by `temperature`, a softmax over the keys, and the average
-# of the rows of `values`. Return the average, `(Dv,)`, and the weights, `(Tk,)`, in this order. You may call your
-# `softmax`.
+# Write the lookup for one query: scores `query · key` divided by `temperature`, a softmax over the keys, and the
+# average of the rows of `values`. Return the average, `(Dv,)`, and the weights, `(Tk,)`, in this order. You may call
+# your `softmax`.
 #
 # By hand: `query = [1]`, `keys = [[0], [ln 3]]`, `values = [[0], [8]]` have scores 0 and ln 3, hence weights 0.25 and
 # 0.75, and the average `[6]`. At temperature 0.5 the scores are 0 and 2 ln 3 = ln 9, and the weights 0.1 and 0.9.
@@ -290,11 +290,11 @@ print("loops agree with matrix form:", np.allclose(out, new_it))
 
 # %%
 temperatures = (0.1, 0.5, 1.0, 3.0, 100.0)
-rows = [mine.soft_lookup(query, keys, values, t)[1] for t in temperatures]
+rows = np.array([mine.soft_lookup(query, keys, values, t)[1] for t in temperatures])
 assert rows[0].argmax() == (keys @ query).argmax() and rows[0].max() > 0.99
 assert np.allclose(rows[-1], 1 / 8, atol=0.01)
 figure, ax = plt.subplots(figsize=(7.5, 2.5))
-plots.heatmap(np.array(rows), [f"{t:g}" for t in temperatures], WORDS, ax)
+plots.heatmap(rows, [f"{t:g}" for t in temperatures], WORDS, ax)
 ax.set(xlabel="key", ylabel="temperature")
 plots.show(figure, "Weights of 8 words at 5 temperatures. At 0.1 pan has 1.00; at 100 every word has about 0.12.")
 
@@ -313,15 +313,15 @@ print(f"weight of pan {weights[pan]:.2f}, of it itself {weights[it]:.2f}, of the
 print(f"score of pan {keys[pan] @ query:.2f}, of it itself {keys[it] @ query:.2f}")
 
 # %% [markdown]
-# Nearly half of what *it* reads comes from words other than *pan*. Attention *mixes*. And *it* itself, though its vector
-# is the very same as the query, scores lower than *pan*: a dot product grows with the length of the key as well as with
-# likeness.
+# Nearly half of what *it* reads comes from words other than *pan*. Attention *mixes*. And *it* itself, though its
+# vector is the very same as the query, scores lower than *pan*: a dot product grows with the length of the key as well
+# as with likeness.
 
 # %% [markdown]
 # ## Break it: a lookup that jumps
 #
-# Why not let the best key answer alone? Turn the query slowly from *hot* into *pan*, and watch the heat that comes back,
-# from a soft lookup and from the best key.
+# Why not let the best key answer alone? Turn the query slowly from *hot* into *pan*, and watch the heat that comes
+# back, from a soft lookup and from the best key.
 
 # %%
 steps = np.linspace(0, 1, 201)
@@ -338,7 +338,7 @@ ax.step(steps, hard, where="mid", color=plots.COLOURS["other"], linestyle="--", 
 ax.plot(steps, soft, color=plots.COLOURS["output"], label="soft lookup, temperature 1")
 ax.set(xlabel="query: from hot (0) to pan (1)", ylabel="heat that comes back", ylim=(0.8, 2.1))
 ax.legend()
-plots.show(figure, "Heat against the query. The best key gives a staircase of one step; the soft lookup a smooth curve.")
+plots.show(figure, "Heat against the query: one step for the best key alone, a smooth curve for the soft lookup.")
 
 # %% [markdown]
 # The dashed line is flat, jumps once, and is flat again. A network learns by small steps in the direction in which its
@@ -361,8 +361,8 @@ print("scores", near, " weights", [round(share / sum(shares), 3) for share in sh
 print("average", round(sum(s * v for s, v in zip(shares, y, strict=True)) / sum(shares), 2))
 
 # %% [markdown]
-# This is the estimator of Nadaraya and Watson, fifty years older than attention in networks. It is the same soft lookup:
-# the score `−d² / 2` at temperature `sigma²`.
+# This is the estimator of Nadaraya and Watson, fifty years older than attention in networks. It is the same soft
+# lookup: the score `−d² / 2` at temperature `sigma²`.
 
 # %% [markdown]
 # ### Exercise · kernel_attention (15 min, ●●○)
@@ -404,7 +404,7 @@ pred, weights = mine.kernel_attention(np.array([0.25, 40.0]), times, measured, 0
 nearness = -((0.25 - times[:, None]) ** 2) / 2  # (n, 1): keys of width 1, for a query of 1
 _, as_lookup = mine.soft_lookup(np.ones(1), nearness, measured[:, None], temperature=0.5**2)
 print("a soft lookup at temperature sigma²:", np.allclose(weights[0], as_lookup))
-print("far from every reading:", weights[1].round(3), "prediction", pred[1].round(2))
+print("far from every reading:", np.round(weights[1], 3), "prediction", np.round(pred[1], 2))
 
 # %% [markdown]
 # ## How wide should it look?
@@ -441,7 +441,7 @@ for (above, below), width, (pred, weights) in zip(axes.T, widths, smooth, strict
     above.plot(grid, pred, color=plots.COLOURS["output"], label="attention")
     above.set(title=f"sigma = {width:g} min")
     below.pcolormesh(edges, grid, weights[:-1], cmap="Blues", vmin=0)
-    below.set(xlabel="time of the reading (min)", title=f"largest weight {weights.max():.2f}", ylim=(10, 0))
+    below.set(xlabel="time of the reading (min)", title=f"largest weight {np.max(weights):.2f}", ylim=(10, 0))
 axes[0, 0].set_ylabel("temperature (°C)")
 axes[0, 0].legend(fontsize=8)
 axes[1, 0].set_ylabel("time asked for (min)")
@@ -493,12 +493,12 @@ ax.axhline(mean.mean(), color=plots.COLOURS["data"], linestyle="-.", label="mean
 ax.plot(sigmas[best], errors.mean(axis=0)[best], "*", markersize=13, color=plots.COLOURS["truth"], label="minimum")
 ax.set(xlabel="sigma (min)", ylabel="error (°C)", ylim=(0, None))
 ax.legend(fontsize=8)
-plots.show(figure, "Error against sigma on a log axis: a valley, with the nearest reading at its left and the mean right.")
+plots.show(figure, "Error against sigma, log axis: a valley between the nearest reading, left, and the mean, right.")
 
 # %% [markdown]
 # The error falls from the nearest reading's on the left to a minimum, and rises to the mean's on the right. Both rivals
-# are limits of the same soft lookup: temperature towards 0, and towards ∞. In each of the 20 sets the marked width beats
-# both, so it is not luck of one set.
+# are limits of the same soft lookup: temperature towards 0, and towards ∞. In each of the 20 sets the marked width
+# beats both, so it is not luck of one set.
 
 # %% [markdown]
 # Is this width a property of the curve? Then ten times as many readings should not change it.
@@ -510,10 +510,10 @@ print(f"best width with 400 readings: {sigmas[dense.argmin()]:.2f} min")
 assert dense.argmin() < best and dense.min() < errors.mean(axis=0).min()
 
 # %% [markdown]
-# It is not: with more readings a narrower look finds enough of them. What this does not show: one curve and one level of
-# noise were tried, and the best width was found by looking at the truth, which nobody has outside a made example; there,
-# readings held back take its place. A network does not set a width by hand at all. It learns queries and keys, and
-# longer ones make larger scores, which is a lower temperature.
+# It is not: with more readings a narrower look finds enough of them. What this does not show: one curve and one level
+# of noise were tried, and the best width was found by looking at the truth, which nobody has outside a made example;
+# there, readings held back take its place. A network does not set a width by hand at all. It learns queries and keys,
+# and longer ones make larger scores, which is a lower temperature.
 
 # %% [markdown]
 # ## The puzzle, answered
@@ -540,13 +540,13 @@ for shift, vector, name, role in ((-0.2, x[it], "before", "query"), (0.2, out, "
 right.set_xticks(range(4), FEATURES)
 right.set_ylabel("amount of the feature")
 right.legend()
-plots.show(figure, "Left, weights: pan 0.52, it 0.24, others small. Right, it before, only thing, and after, with heat.")
+plots.show(figure, "Left, weights: pan 0.52, it 0.24, others small. Right, it before, only thing; after, with heat.")
 
 # %% [markdown]
 # Yes: *it* finds out that it is hot. Nobody told it which word it stands for; *pan* had the vector that suits it best,
-# and handed over what it had. The average also brought what nobody asked for: *it* is now a little of a person and of an
-# action. And it works because the vectors were made so that it would. Where good queries, keys and values come from is
-# the subject of notebook 02.
+# and handed over what it had. The average also brought what nobody asked for: *it* is now a little of a person and of
+# an action. And it works because the vectors were made so that it would. Where good queries, keys and values come from
+# is the subject of notebook 02.
 
 # %% [markdown]
 # ## Where you will meet this
@@ -561,7 +561,7 @@ plots.show(figure, "Left, weights: pan 0.52, it 0.24, others small. Right, it be
 # %% [markdown]
 # ## In your own words
 #
-# A colleague says: "Attention looks up the most relevant word, like a dictionary." In four to six sentences, say what is
+# A colleague says: "Attention looks up the most relevant word, like a dictionary." In a few sentences, say what is
 # right in this, what is not, and why the difference matters for a network that has to learn.
 
 # %%
@@ -612,7 +612,8 @@ reflect("reflection_01", reflection_01)
 #
 # | | |
 # |---|---|
-# | axes | `B` batch, `H` heads, `Tq` queries, `Tk` keys, `D` width of a head, `C` of the model; batch first, heads `(B, H, T, D)` |
+# | axes | `B` batch, `H` heads, `Tq` queries, `Tk` keys, `D` width of a head, `C` of the model |
+# | order | batch first; heads as `(B, H, T, D)` |
 # | scores, weights | before and after the softmax; `weights[..., i, j]` is what query `i` takes from key `j` |
 # | scale | scores times `1 / sqrt(D)`, from notebook 03 on |
 # | masks | True = may attend, broadcastable to `(..., Tq, Tk)` |

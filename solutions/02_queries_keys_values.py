@@ -19,7 +19,7 @@
 # %%
 import numpy as np
 
-from autograder import check, mine, reflect
+from autograder import check, hint, mine, progress, reflect
 from autograder.material.sentence import FEATURES, WORDS, embeddings
 
 x = embeddings()  # (T, C) = (8, 4): one row per word
@@ -197,9 +197,10 @@ plots.show(
 # ### Exercise · swapped_roles (2 min, ●●○)
 #
 # Let q and k trade places: every word now asks with what it was found by and is found by what it asked, while `v`
-# stays. Some of `"scores"`, `"weights"`, `"output"` come back the same or transposed, entry `[j, i]` where `[i, j]`
-# was. Which change *in any other way*? Commit to a set before you run the cell below: for example, `{"scores"}` would
-# say that only the scores change other than by transposition.
+# stays. As before, the weights are the softmax of each row of the scores, and the output is `weights @ v`. Each of
+# `"scores"`, `"weights"`, `"output"` either comes back the same or transposed, entry `[j, i]` where `[i, j]` was, or
+# changes *in another way*. Which do the latter? Commit to a set before you run the cell below: `{"scores"}`, for
+# example, says that only the scores change other than by transposition.
 
 # %%
 ### BEGIN SOLUTION
@@ -251,10 +252,9 @@ for title, handed, names in (("values", v, HANDED), ("keys", k, QUESTIONS)):
 # %% [markdown]
 # ## Break it: one matrix for asking and being found
 #
-# Now let `w_q = w_k`. With `S = k kᵀ`, follow each token to its best match, from there to *its* best match, and so on.
-# `S[a, b]` is also `S[b, a]`, so no step can lower the score. Ties aside, the walk must end: at a token that finds
-# itself, or at two that prefer each other. The second cannot be: since `|k_a − k_b|² ≥ 0`, we have `2 S[a, b] ≤ S[a, a]
-# + S[b, b]`, and one of the two suits itself at least as well. Hence in every sentence at least one token finds itself.
+# Now let `w_q = w_k`, so that `S = k kᵀ`, and look at token `a`, the one with the longest key. Its score with any
+# other token `b` is a product of two lengths and a cosine: `S[a, b] ≤ |k_a| |k_b| ≤ |k_a|² = S[a, a]`. So no token
+# suits `a` better than `a` itself does. Ties aside, at least one token of every sentence finds itself.
 
 # %% [markdown]
 # How much does that hurt? The experiment draws 20 sentences of 8 random tokens, gives each token another one to find,
@@ -318,7 +318,7 @@ to_first[:, 0] = 1.0  # every row asks for token 0
 print(np.round(mine.softmax(to_first @ np.eye(n).T), 2))
 
 # %% [markdown]
-# Column 0 leads, but not by much: scores are not weights. A score that leads by `c` among `n` tokens gets the weight
+# Column 0 leads, but not by much: scores are not weights. A score that leads `n − 1` equal ones by `c` gets the weight
 # `e**c / (e**c + n - 1)`. Every further token costs something, and a larger lead pays for it.
 
 # %%
@@ -385,8 +385,8 @@ plots.show(figure, "An 8 by 8 map of weights: each word gives its weight to the 
 # ### Exercise · qk_ov (10 min, ●●○)
 #
 # Return the two products, `QK` and `OV`, each `(C, C)`, without a scale. `w_q`, `w_k` and `w_v` are `(C, D)`, `w_o` is
-# `(D, C)`. By hand, for `C = 2` and `D = 1`: `w_q = [[1], [2]]` and `w_k = [[3], [4]]` give `QK = [[3, 4], [6, 8]]`,
-# for instance 2·4 = 8 where feature 1 asks and feature 1 is found.
+# `(D, C)`: here `Dv = D`. By hand, for `C = 2` and `D = 1`: `w_q = [[1], [2]]` and `w_k = [[3], [4]]` give
+# `QK = [[3, 4], [6, 8]]`, for instance 2·4 = 8 where feature 1 asks and feature 1 is found.
 
 
 # %%
@@ -528,8 +528,8 @@ assert 1 / len(FACTS) < narrow[-1].mean() < wide[-1].mean() < 0.5, "large noise 
 # perfect and then useless. Rounding buys little. Soft lookup loses slowly, and slower with wider keys.
 #
 # It has a price, at the far left: with `D = 8` it errs even without noise. A product rewards long keys, so a short key
-# can lose to a longer one on its own question. Wide random keys are nearly of one length and nearly at right angles,
-# which hides it. Keys that resemble each other were not tested here.
+# can lose to a longer one on its own question. Wider random keys differ less in length, and their directions are closer
+# to right angles, which hides it. Keys that resemble each other were not tested here.
 
 # %% [markdown]
 # ## The puzzle, answered
@@ -545,8 +545,8 @@ print("best match:", best)
 
 # %% [markdown]
 # *Hot* finds *pan* because it asks with its heat and *pan* is found as a thing. *Pan* does not find *hot*, because
-# *hot* is hardly found as anything a pan asks for. And what *pan* hands over, thing and warmth, is neither the question
-# nor the heading under which it was found. Three jobs, three matrices.
+# *hot* is hardly found as anything a pan asks for. And what *pan* hands over is more than the heading it was found
+# under: it is a thing, and it is warm, which *hot* did not ask. Three jobs, three matrices.
 
 # %% [markdown]
 # ## Where you will meet this

@@ -31,7 +31,7 @@ import math
 
 import numpy as np
 
-from autograder import check, mine, reflect
+from autograder import check, hint, mine, progress, reflect
 from autograder.material.sentence import WORDS, embeddings
 
 FOUND = ("pan", "hot", "she")

@@ -106,6 +106,11 @@ TOYS = {
                 Misconception("doubles", "float32 became float64", lambda x: _scaled(x).astype(np.float64)),
                 Misconception("in_place", "x itself now holds the result", _scaled_in_place, look_at="Copies"),
                 Misconception(
+                    "columns+refuses_ones",
+                    "every column sums to 1, and rows of ones give an error",
+                    lambda x: 1 / 0 if (x == 1).all() else x / x.sum(axis=0, keepdims=True),
+                ),
+                Misconception(
                     "refuses_ones", "rows of ones give an error", lambda x: 1 / 0 if (x == 1).all() else _scaled(x)
                 ),
             ),

@@ -205,6 +205,19 @@ REFUSALS = {
         "def mended",
         "needs half, which comes from the experiment on line 32",
     ),
+    "given_needs_experiment": (
+        MENDED,
+        f"# %%\nprint(total)\n\n{MENDED}",
+        "print(total)",
+        "tag this cell experiment too",
+    ),
+    "given_adds_to_it": (MENDED, f"# %%\ntotal += 1\n\n{MENDED}", "total += 1", "tag this cell experiment too"),
+    "given_loops_over_it": (
+        MENDED,
+        f"# %%\nfor x in range(3):\n    total = total + x\n\n{MENDED}",
+        "for x",
+        "needs total",
+    ),
     "answer_needs_its_import": (
         "# %%\ndef mended(x):\n",
         f"{TAG}\nimport math\n\n# %%\ndef mended(x, y=math.pi):\n",
@@ -264,12 +277,20 @@ def test_the_whole_small_script_is_accepted(tmp_path, whole_table):
     assert [cell.role for cell in cells] == roles.split()
 
 
-def test_an_experiment_may_import_again_what_an_answer_needs(tmp_path, whole_table):
+SOUND = {
+    "experiment_imports_again": ("total = float", "import numpy as np\ntotal = float"),
+    "given_binds_the_name_anew": (MENDED, f"# %%\ntotal = 1\nprint(total)\n\n{MENDED.replace('x + x', 'total')}"),
+    "given_loops_with_the_name": (MENDED, f"# %%\nfor total in range(3):\n    print(total)\n\n{MENDED}"),
+    "given_binds_it_in_a_branch": (MENDED, f"# %%\nif True:\n    total = 1\n    print(total)\n\n{MENDED}"),
+    "given_function_has_its_own": (MENDED, f"# %%\ndef f(total):\n    return total\n\n{MENDED}"),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), SOUND.values(), ids=SOUND)
+def test_names_that_only_look_like_an_experiments_are_accepted(tmp_path, whole_table, old, new):
+    assert old in WHOLE
     path = tmp_path / f"{SLUG}.py"
-    again = WHOLE.replace("total = float", "import numpy as np\ntotal = float").replace(
-        "return x + x\n", "return np.add(x, x)\n"
-    )
-    path.write_text(again, encoding="utf-8")
+    path.write_text(WHOLE.replace(old, new, 1).replace("return x + x\n", "return np.add(x, x)\n"), encoding="utf-8")
     assert read_script(path, whole_table)[1] == []
 
 

@@ -117,11 +117,11 @@ def test_helpers_beside_the_answer_file_can_be_imported(tmp_path):
 
 
 MISUSED = [
-    (["try", "sofmax", "{file}"], "did you mean softmax?"),
+    (["try", "sofmax", "{file}"], "did you mean softmax"),
     (["try", "softmax", "nowhere.py"], "nowhere.py"),
     (["try", "softmax"], "FILE"),
     (["try", "softmax", "{file}", "--seed", "-1"], "--seed"),
-    (["hint", "sofmax"], "did you mean softmax?"),
+    (["hint", "sofmax"], "did you mean softmax"),
     (["status", "77"], "no notebook 77"),
     (["nonsense"], "nonsense"),
 ]

@@ -68,6 +68,7 @@ BY_HAND = [
     ("Paul often gives a postcard to the queen", "Paul donne souvent une carte postale à la reine"),
     ("the girl washes the apple and eats it", "la fille lave la pomme et la mange"),
     ("the girl washes the cake but does not eat it", "la fille lave le gâteau mais ne le mange pas"),
+    ("the cat finds the egg and eats it", "le chat trouve l' œuf et le mange"),  # no cat eats itself
     ("the girl sees the cat because it is hungry", "la fille voit le chat parce qu' il a faim"),
     ("the girl sees the turtle because it is tired", "la fille voit la tortue parce qu' elle est fatiguée"),
     ("the boys love the cows because they are strange", None),  # who is strange

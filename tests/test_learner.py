@@ -104,7 +104,7 @@ def test_wrong_then_hinted_then_right_then_reset(workspace, notebook):
         if exercise.kind in "IBTV":
             assert entry.points == exercise.points
             assert (workspace / "my_attention" / f"{exercise.id}.py").is_file()
-    assert record.entry(first.id).hints == 1
+    assert record.entry(first.id).hints == 2, "the cell with the hint ran twice"
     assert "one good answer" in shown
 
     change = reset(notebook[:2], workspace)
@@ -155,10 +155,11 @@ def test_two_kernels_at_once_both_leave_their_mark(workspace):
 
 
 CHECK_FOR_EVER = """
-import linecache
+import math
+import numpy
 import autograder
 source = '''{source}'''
-names = {{}}
+names = {{"np": numpy, "math": math}}
 exec(compile(source, "cell", "exec"), names)
 while True:
     autograder.check("softmax", names["softmax"])

@@ -180,6 +180,8 @@ def graded(tmp_path_factory):
         (students[name] / SLUG).mkdir(parents=True)
         shutil.copy(root / "nbgrader_config.py", students[name])
         notebook = submission(release, root / "solutions" / SLUG / NOTEBOOK, write)
+        if name == "untouched":
+            next(cell for cell in notebook.cells if cell.id == "check_softmax").metadata.tags = ["skip-execution"]
         nbformat.write(notebook, students[name] / SLUG / NOTEBOOK)
     course.students = students
     validated = [str(students[name] / SLUG / NOTEBOOK) for name in ("right", "untouched")]
@@ -257,6 +259,19 @@ def test_a_warning_of_the_learner_never_reaches_the_graded_cell(graded):
         outputs = graded.autograded(student)["check_softmax"].outputs
         assert [output.output_type for output in outputs] == ["execute_result"]
     assert any(output.get("name") == "stderr" for output in graded.autograded("right")["softmax"].outputs)
+
+
+def test_a_graded_run_skips_experiments_and_meets_no_error(graded):
+    cells = graded.autograded("right").values()
+    experiments = [cell for cell in cells if "experiment" in cell.metadata.get("tags", [])]
+    assert experiments and not any(cell.outputs for cell in experiments)
+    assert not [output for cell in cells for output in cell.get("outputs", []) if output.output_type == "error"]
+
+
+def test_a_check_cell_tagged_to_be_skipped_is_run_all_the_same(graded):
+    """nbgrader gives full points to a check cell without a result, and by default nbclient skips cells of this tag."""
+    assert graded.autograded("untouched")["check_softmax"].metadata.tags == ["skip-execution"]
+    assert graded.autograded("untouched")["check_softmax"].outputs
 
 
 def test_the_build_and_nbgrader_release_the_same_bytes(graded):

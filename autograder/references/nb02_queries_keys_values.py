@@ -1,9 +1,11 @@
 """Notebook 02, the hidden half: references, accepted and wrong answers, cases.
 
-About 700 lines, since four exercises share the module and each has wrong answers in several natural shapes.
+About 800 lines, since four exercises share the module and each has wrong answers in several natural shapes.
 """
 
+import itertools
 import math
+import re
 
 import numpy as np
 
@@ -68,6 +70,11 @@ def _picked(order):
     return project
 
 
+def _far(order):
+    """Whether these choices of matrices are not one of the four simple mistakes."""
+    return order not in ((1, 1, 2), (0, 0, 2), (0, 1, 1), (0, 1, 0))
+
+
 def _chained(x, w_q, w_k, w_v):
     q = x @ w_q
     k = q @ w_k
@@ -101,18 +108,32 @@ def _in_place(x, w_q, w_k, w_v):
     return q, k, v
 
 
+def _in_place_always(x, w_q, w_k, w_v):
+    results = project_qkv(x, w_q, w_k, w_v)
+    x *= 2
+    return results
+
+
+def _wider(answer, *which):
+    """An answer whose results at the places `which` come as float64."""
+    return lambda *inputs: tuple(
+        part.astype(np.float64) if i in which else part for i, part in enumerate(answer(*inputs))
+    )
+
+
 def projection_cases(rng):
     shapes = [
         (2, 4, 5, 3, 6, np.float64),
         (2, 4, 5, 3, 6, np.float32),
         (2, 3, 4, 4, 4, np.float64),  # C = D = Dv: a transposed or wrong matrix fits
         (3, 3, 3, 3, 3, np.float64),  # nothing can be told by its size
-        (3, 2, 4, 4, 5, np.float64),
-        (1, 6, 2, 5, 5, np.float64),
     ]
-    for check, count in {"queries": 6, "keys": 4, "values": 5}.items():
+    for check, count in {"queries": 4, "keys": 3, "values": 4}.items():
         for b, t, c, d, dv, dtype in shapes[:count]:
             yield Case(check, _projection(rng, b, t, c, d, dv, dtype))
+        for scale in (1e-3, 1e3):  # where a small constant, rounding, float32 in between or clipping shows
+            x, *matrices = _projection(rng, 1, 7, 6, 4, 4, np.float64)
+            yield Case(check, (scale * x, *matrices), relative=True)
     yield Case("one_token", _projection(rng, 1, 1, 4, 2, 3, np.float64))
     yield Case("one_token", _projection(rng, 1, 1, 3, 3, 3, np.float64))
     for dtype in (np.float32, np.float64):
@@ -149,8 +170,13 @@ PROJECTION_MISCONCEPTIONS = (
             _each(lambda x, w: (x.swapaxes(0, 1).reshape(-1, x.shape[2]) @ w).reshape(*x.shape[:2], -1)),
             _each(lambda x, w: (w.T @ x.swapaxes(1, 2)).reshape(*x.shape[:2], -1)),
             _each(lambda x, w: (w.T @ x.reshape(-1, x.shape[2]).T).reshape(*x.shape[:2], -1)),
-            _each(lambda x, w: x.reshape(x.shape[0], x.shape[2], -1).swapaxes(1, 2) @ w),
         ],
+    ),
+    Misconception(
+        "reshaped_features",
+        "the shapes are right and the numbers are not: x was brought to (B, C, T) by reshape, which does not swap axes "
+        "and mixes the features of different tokens",
+        _each(lambda x, w: x.reshape(x.shape[0], x.shape[2], -1).swapaxes(1, 2) @ w),
     ),
     Misconception(
         "flat_results",
@@ -180,20 +206,26 @@ PROJECTION_MISCONCEPTIONS = (
             _each(lambda x, w: (x @ w).squeeze(1) if x.shape[1] == 1 else x @ w),
         ],
     ),
+    # A check sees its own result alone, so the sentences on mixed-up matrices hold for a single result as well.
     Misconception(
         "one_shared_matrix",
-        "q, k and v are one and the same product: all three come from one matrix",
+        "one matrix does the work of others, and q, k and v are meant to differ: q comes from w_q, k from w_k, v from "
+        "w_v",
         [_picked((0, 0, 0)), _picked((1, 1, 1)), _picked((2, 2, 2))],
     ),
-    Misconception(
-        "q_is_k", "q and k are the same numbers: both come from one matrix", [_picked((0, 0, 2)), _picked((1, 1, 2))]
-    ),
-    Misconception("values_from_w_k", "v is k: the values come from w_k, not from w_v", _picked((0, 1, 1))),
-    Misconception("values_from_w_q", "v is q: the values come from w_q, not from w_v", _picked((0, 1, 0))),
+    Misconception("q_from_w_k", "q comes from w_k, the matrix of the keys, not from w_q", _picked((1, 1, 2))),
+    Misconception("k_from_w_q", "k comes from w_q, the matrix of the queries, not from w_k", _picked((0, 0, 2))),
+    Misconception("values_from_w_k", "the values come from w_k, not from w_v", _picked((0, 1, 1))),
+    Misconception("values_from_w_q", "the values come from w_q, not from w_v", _picked((0, 1, 0))),
     Misconception(
         "another_order",
-        "the three results are right and come in another order than (q, k, v)",
+        "a result stands in the place of another: the order is (q, k, v)",
         [_picked(order) for order in ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))],
+    ),
+    Misconception(
+        "another_matrix",
+        "a result comes from the matrix of another role: q comes from w_q, k from w_k, v from w_v",
+        [_picked(order) for order in itertools.product(range(3), repeat=3) if len(set(order)) == 2 and _far(order)],
     ),
     Misconception(
         "x_as_values",
@@ -202,30 +234,35 @@ PROJECTION_MISCONCEPTIONS = (
     ),
     Misconception(
         "one_after_the_other",
-        "k and v are projections of q or k, not of x: each matrix is meant to read the token itself",
+        "a result is a projection of q or k, not of x: each matrix is meant to read the token itself",
         [_chained, _keys_from_queries],
     ),
     Misconception(
         "scaled",
-        "the results are divided by √D: projections carry no scale, and if there is one it belongs to the scores",
-        [_scaled_queries, _scaled_all],
+        "there is a division by the root of a width: projections carry no scale, and if there is one it belongs to the "
+        "scores",
+        [_scaled_queries, _scaled_all, _each(lambda x, w: x @ w / math.sqrt(x.shape[-1]))],
     ),
     Misconception(
         "tokens_summed",
-        "the axis T is gone: the tokens of a sentence were added up",
+        "the axis T is gone: the tokens of a sentence were added up or averaged",
         [_each(lambda x, w: (x @ w).sum(axis=1)), _each(lambda x, w: (x @ w).mean(axis=1))],
     ),
     Misconception(
         "lost_float32",
-        "the numbers are right but float32 became float64: the results were written into an array that np.zeros made",
-        _into_float64,
+        "float32 became float64: an array that np.zeros made, astype(float) or a float64 number in between does that",
+        [_into_float64, _wider(project_qkv, 2), _wider(project_qkv, 0, 1)],
     ),
     Misconception(
         "always_float32",
-        "the numbers are right but float64 became float32: the dtype was set, not taken from the inputs",
+        "float64 became float32: the dtype was set, not taken from the inputs",
         _each(lambda x, w: (x @ w).astype(np.float32)),
     ),
-    Misconception("overwrites_x", "x itself holds the values after the call", _in_place),
+    Misconception(
+        "overwrites_x",
+        "x is another after the call: an operation in place, such as x[:] = … or x *= …, writes into the array given",
+        [_in_place, _in_place_always],
+    ),
 )
 
 
@@ -233,14 +270,15 @@ PROJECTION_MISCONCEPTIONS = (
 
 
 def as_names(case, answer):
-    """The names in a set, tuple, list or array of names, or in one text; in lower case."""
-    if isinstance(answer, str):
-        answer = answer.replace(",", " ").split()
-    if isinstance(answer, np.ndarray):
-        answer = answer.ravel().tolist()
-    if not isinstance(answer, (set, tuple, list)) or not all(isinstance(name, str) for name in answer):
+    """The names in a set, tuple, list or array of texts, or in one text; in lower case, without quotes and "and"."""
+    if isinstance(answer, (str, np.ndarray)):
+        answer = np.ravel(answer).tolist()
+    if not isinstance(answer, (set, tuple, list)):
         raise ValueError("not names")
-    return {name.strip().lower() for name in answer}
+    texts = [item.item() if isinstance(item, np.ndarray) and item.ndim == 0 else item for item in answer]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("not names")
+    return {name for text in texts for name in re.split(r"[\s,;{}()\[\]'\"]+", text.lower())} - {"", "and"}
 
 
 ROLES = (
@@ -366,7 +404,8 @@ def _up_to_itself(n):
 
 def previous_cases(rng):
     # Above 222 tokens a score of 10 no longer gives 0.99: e^10 / (e^10 + n − 1).
-    for check, sizes in {"previous_token": (3, 4, 5, 8), "first_token": (3, 4, 5, 8), "any_length": (2, 256)}.items():
+    short = (3, 4, 5, 8)
+    for check, sizes in {"previous_token": short, "first_token": short, "any_length": (2, 33, 257)}.items():
         for n in sizes:
             yield Case(check, (n,))
 
@@ -413,7 +452,7 @@ def _two_matrices(result):
         matrices = [np.asarray(matrix) for matrix in result]
     except (ValueError, TypeError):
         return "a matrix is wanted, with rows of one length"
-    if any(matrix.dtype.kind not in "iuf" for matrix in matrices):
+    if any(matrix.dtype.kind not in "biuf" for matrix in matrices):
         return "matrices of numbers are wanted"
     return [matrix.astype(np.float64) for matrix in matrices]
 
@@ -438,7 +477,7 @@ def same_reading(case, wanted, got):
 PREVIOUS_MISCONCEPTIONS = (
     Misconception(
         "next_token",
-        "token i attends to i + 1, the one after it: in the table of scores the row asks and the column is found, so "
+        "a token attends to the one after it: in the table of scores the row asks and the column is found, so "
         "[i, i − 1] is below the diagonal",
         [
             _next_and_last,
@@ -449,13 +488,13 @@ PREVIOUS_MISCONCEPTIONS = (
     ),
     Misconception(
         "transposed",
-        "the scores are the transpose of the wanted ones: what is meant for w_q stands in w_k, or the second matrix "
-        "is not transposed in w_q w_kᵀ",
+        "this is how the transpose of the wanted table reads: perhaps what is meant for w_q stands in w_k, or the "
+        "second matrix is not transposed in w_q w_kᵀ",
         _swapped,
     ),
     Misconception(
         "first_token_even",
-        "token 0 gives every token the same weight: no token is before it, so its row of scores has no large entry",
+        "token 0 gives every token the same weight: no token is before it, so no score of its row leads",
         _split(scale=100.0, first=None),
     ),
     Misconception(
@@ -476,14 +515,14 @@ PREVIOUS_MISCONCEPTIONS = (
     ),
     Misconception(
         "scores_too_small_for_long",
-        "right for few tokens and below 0.99 for many: each further token takes its e⁰ = 1 from the softmax, and "
-        "against hundreds of them this lead in the scores is too small",
-        _split(scale=8.0),
+        "right for few tokens and below 0.99 for many: each further token takes its share of the softmax, and against "
+        "enough of them this lead in the scores is too small",
+        [_split(scale=8.0), _split(scale=9.5)],
     ),
     Misconception(
         "only_one_length",
-        "the matrices are right for one n and have the same size for every other",
-        [_only_for(size) for size in (2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 256)],
+        "the matrices have one and the same size, whatever n is",
+        [_only_for(size) for size in (2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 33, 256, 257)],
     ),
     Misconception(
         "itself",
@@ -492,30 +531,30 @@ PREVIOUS_MISCONCEPTIONS = (
     ),
     Misconception(
         "same_matrix_twice",
-        "tokens find themselves: w_q and w_k are one matrix, so that each token is a best match of its own question",
+        "a token is a best match of its own question, as happens where w_q and w_k are one matrix",
         lambda n: (_table(n, 10.0), _table(n, 10.0)),
     ),
     Misconception(
         "all_even",
-        "every token gives every token the same weight: all scores are equal",
+        "a token gives every token the same weight: the scores in its row are all equal",
         lambda n: (np.zeros((n, n)), np.eye(n)),
     ),
     Misconception(
         "first_for_all",
-        "every token attends to token 0: the large scores are in one column, not one below the diagonal",
+        "token 0 is read by all: the large scores are in one column, not one below the diagonal",
         lambda n: (100.0 * np.eye(n)[[0] * n], np.eye(n)),
     ),
     Misconception(
         "everything_but",
-        "the wanted token has the smallest weight of its row: the sign of the scores is reversed",
+        "the wanted token has the smallest weight of its row, as with the sign of the scores reversed",
         _everything_but,
     ),
-    Misconception("two_back", "token i attends to i − 2: the table is shifted twice", _two_back),
+    Misconception("two_back", "token i attends to i − 2: the table is shifted by two", _two_back),
     Misconception(
         "all_before",
         "the weight is shared evenly among several tokens: their scores are equal, where one has to be larger than the "
         "rest",
-        [_all_before, _up_to_itself],
+        [_all_before, _up_to_itself, lambda n: (_table(n, 100.0) + 100.0 * np.eye(n), np.eye(n))],
     ),
 )
 
@@ -562,12 +601,21 @@ def _circuits_in_place(w_q, w_k, w_v, w_o):
     return qk, ov
 
 
+def _circuits_in_place_always(w_q, w_k, w_v, w_o):
+    results = qk_ov(w_q, w_k, w_v, w_o)
+    w_q *= 2
+    return results
+
+
 def circuit_cases(rng):
     shapes = [(5, 3), (4, 4), (3, 5), (6, 1), (2, 2)]
     for check in ("qk", "ov"):
         for c, d in shapes:
             yield Case(check, _circuit(rng, c, d, np.float64))
         yield Case(check, _circuit(rng, 6, 4, np.float32))
+        for scale in (1e-3, 1e3):  # where a small constant, rounding, float32 in between or clipping shows
+            w_q, w_k, w_v, w_o = _circuit(rng, 7, 5, np.float64)
+            yield Case(check, (scale * w_q, w_k, scale * w_v, w_o), relative=True)
     for dtype in (np.float32, np.float64):
         yield Case(KEEPS_DTYPE, _circuit(rng, 5, 2, dtype))
 
@@ -593,23 +641,9 @@ CIRCUIT_MISCONCEPTIONS = (
         lambda w_q, w_k, w_v, w_o: (w_q @ w_k.T, w_o.T @ w_v.T),
     ),
     Misconception(
-        "both_transposed",
-        "both results are transposed: who asks has traded places with who is found, and what is read with what is "
-        "written",
-        lambda w_q, w_k, w_v, w_o: (w_k @ w_q.T, w_o.T @ w_v.T),
-    ),
-    Misconception(
-        "both_over_the_model_width",
-        "both results are (D, D): the products ran over C, as in formulas for tokens that are columns, W x; here they "
-        "are rows, x w",
-        [
-            lambda w_q, w_k, w_v, w_o: (w_q.T @ w_k, w_o @ w_v),
-            lambda w_q, w_k, w_v, w_o: (w_k.T @ w_q, w_o @ w_v),
-        ],
-    ),
-    Misconception(
         "qk_over_the_model_width",
-        "QK is (D, D): the product ran over C, and the D numbers of a query and a key are what has to meet",
+        "QK is (D, D): the product ran over C, as in formulas for tokens that are columns, W x; here they are rows, "
+        "x w, and the D numbers of a query and a key are what has to meet",
         [
             lambda w_q, w_k, w_v, w_o: (w_q.T @ w_k, w_v @ w_o),
             lambda w_q, w_k, w_v, w_o: (w_k.T @ w_q, w_v @ w_o),
@@ -648,7 +682,7 @@ CIRCUIT_MISCONCEPTIONS = (
     ),
     Misconception(
         "another_order",
-        "the two results are right and come as (OV, QK)",
+        "one result stands in the place of the other: the order is (QK, OV)",
         lambda w_q, w_k, w_v, w_o: (w_v @ w_o, w_q @ w_k.T),
     ),
     Misconception(
@@ -666,23 +700,30 @@ CIRCUIT_MISCONCEPTIONS = (
     ),
     Misconception(
         "scaled",
-        "QK is divided by √D: these are the unscaled scores' matrices",
-        [
-            _circuits_scaled,
-            lambda w_q, w_k, w_v, w_o: (w_q @ w_k.T / math.sqrt(w_q.shape[0]), w_v @ w_o),
-        ],
+        "QK is divided by √D: it is wanted without a scale",
+        _circuits_scaled,
+    ),
+    Misconception(
+        "scaled_by_model_width",
+        "QK is divided by √C, the root of the width of a token: it is wanted without a scale",
+        lambda w_q, w_k, w_v, w_o: (w_q @ w_k.T / math.sqrt(w_q.shape[0]), w_v @ w_o),
     ),
     Misconception(
         "lost_float32",
-        "the numbers are right but float32 became float64: an array made without the inputs' dtype is float64",
-        _circuits_into_float64,
+        "float32 became float64: an array that np.zeros made, astype(float) or a float64 number in between does that",
+        [_circuits_into_float64, _wider(qk_ov, 0), _wider(qk_ov, 1)],
     ),
     Misconception(
         "always_float32",
-        "the numbers are right but float64 became float32: the dtype was set, not taken from the inputs",
+        "float64 became float32: the dtype was set, not taken from the inputs",
         lambda *matrices: tuple(part.astype(np.float32) for part in qk_ov(*matrices)),
     ),
-    Misconception("overwrites_w_q", "w_q itself holds the product after the call", _circuits_in_place),
+    Misconception(
+        "overwrites_w_q",
+        "w_q is another after the call: an operation in place, such as w_q[:] = … or w_q *= …, writes into the array "
+        "given",
+        [_circuits_in_place, _circuits_in_place_always],
+    ),
 )
 
 
