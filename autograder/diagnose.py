@@ -149,13 +149,16 @@ def diagnose(
     failing:  names of the checks that fail, in order.
     """
     found: dict[str, tuple[Misconception, str]] = {}
+    explained: set[str] = set()
     for mistake in mistakes:
         if mistake.misconception.name not in found and mistake.explains(got):
-            check = next((name for name in failing if mistake.shows_in(name)), failing[0])
-            found[mistake.misconception.name] = (mistake.misconception, check)
-    if found:
-        return list(found.values())
+            shown = [name for name in failing if mistake.shows_in(name)]
+            explained.update(shown)
+            if shown:  # otherwise it shows only in what waits for something else
+                found[mistake.misconception.name] = (mistake.misconception, shown[0])
     for check in failing:
+        if check in explained:
+            continue
         matching = [mistake for mistake in mistakes if mistake.explains_check(check, got)]
         reach = {id(mistake): len(mistake.checks()) for mistake in matching}
         for mistake in matching:

@@ -43,10 +43,11 @@ def _scaling(wanted: np.ndarray, got: np.ndarray) -> list[str]:
     nonzero = np.abs(wanted) > 1e-12
     if nonzero.all():
         ratio = got / wanted
-        if _close(ratio, np.full_like(ratio, ratio.flat[0])) and abs(ratio.flat[0]) > 1e-9:
+        same = _close(ratio, np.full_like(ratio, ratio.flat[0]))
+        if same and abs(ratio.flat[0]) > 1e-9 and abs(ratio.flat[0] - 1) > 1e-3:
             return [f"every entry is {ratio.flat[0]:.5g} times the wanted one"]
     offset = got - wanted
-    if _close(offset, np.full_like(offset, offset.flat[0])):
+    if _close(offset, np.full_like(offset, offset.flat[0])) and abs(offset.flat[0]) > 1e-5:
         return [f"every entry is the wanted one plus {offset.flat[0]:.5g}"]
     if np.abs(got).max() == 0:
         return ["every entry is 0"]

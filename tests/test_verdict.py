@@ -67,11 +67,11 @@ def test_nonsense_earns_nothing_for_keeping_its_inputs():
     assert "judged once values holds" in to_text(verdict)
 
 
-def test_two_mistakes_in_different_facets_are_both_named():
+def test_a_mistake_in_what_still_waits_is_not_named_yet():
     def columns_and_doubles(x):
         return (x / x.sum(axis=0, keepdims=True)).astype(np.float64)
 
-    assert {found.name for found in run("toy_scale", columns_and_doubles).diagnoses} == {"columns", "doubles"}
+    assert [found.name for found in run("toy_scale", columns_and_doubles).diagnoses] == ["columns"]
 
 
 def test_a_mistake_explained_only_on_one_check_is_named_there():
@@ -82,6 +82,21 @@ def test_a_mistake_explained_only_on_one_check_is_named_there():
 
     verdict = run("toy_scale", columns_and_an_error)
     assert [(found.name, found.check) for found in verdict.diagnoses] == [("columns", "values")]
+
+
+def test_a_lost_dtype_does_not_hide_or_excuse_another_mistake():
+    def squares_and_doubles(x):
+        return _scaled(x).astype(np.float64) ** 2
+
+    assert run("toy_scale", squares_and_doubles).diagnoses == ()
+
+    def doubles_and_an_error(x):
+        if (x == 1).all():
+            return 1 / 0
+        return _scaled(x).astype(np.float64)
+
+    found = run("toy_scale", doubles_and_an_error).diagnoses
+    assert [(one.name, one.check) for one in found] == [("doubles", "keeps_dtype"), ("refuses_ones", "ones")]
 
 
 def test_an_unknown_mistake_is_not_explained():
