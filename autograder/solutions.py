@@ -41,7 +41,7 @@ def model_text(exercise: Exercise, root: Path = ROOT) -> str | None:
 
 
 def _code_cells(script: str) -> list[str]:
-    """The code cells of a percent script. The build reads scripts with jupytext, whose import takes a second: too long here."""
+    """The code cells of a percent script; jupytext, with which the build reads it, takes long to import."""
     parts = re.split(r"^# %%", script, flags=re.MULTILINE)[1:]
     return [part.partition("\n")[2] for part in parts if not part.partition("\n")[0].strip().startswith("[markdown]")]
 
