@@ -1,5 +1,8 @@
 """What a notebook imports, used wrongly."""
 
+import subprocess
+import sys
+
 import pytest
 
 import autograder
@@ -39,3 +42,14 @@ def test_what_is_exported_exists():
         assert callable(getattr(autograder, name))
     with pytest.raises(AttributeError):
         _ = autograder.nothing
+
+
+def test_a_check_loads_nothing_of_the_build_or_the_grading():
+    code = (
+        "import sys, autograder; autograder.check('equal_scores', (0.2,) * 5); autograder.hint('softmax'); "
+        "autograder.progress(); autograder.mine; "
+        "print([m for m in sys.modules if m.startswith('autograder.') and m.split('.')[1] in "
+        "('grading', 'build', 'release', 'script', 'cli', 'execution', 'lab')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")

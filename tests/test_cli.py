@@ -8,6 +8,7 @@ import time
 import pytest
 
 from autograder.exercise import exercises
+from autograder.solutions import model_answer
 
 RIGHT = """
 import numpy as np
@@ -88,6 +89,22 @@ def test_an_answer_file_gets_the_documented_json_and_exit_code(case, tmp_path):
     assert all(list(check) == ["name", "passed", "points", "max_points", "message"] for check in verdict["checks"])
     if status in ("wrong", "error", "partial"):
         assert any(check["message"] for check in verdict["checks"])
+
+
+@pytest.mark.parametrize("name", [name for name, exercise in exercises().items() if exercise.kind != "R"])
+def test_every_model_answer_passes_as_an_answer_file(name, tmp_path):
+    file = tmp_path / "answer.py"
+    file.write_text(f"import math\nimport numpy as np\n\n\n{model_answer(exercises()[name])}\n")
+    done = attention("try", name, file, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["points"] == exercises()[name].points
+
+
+def test_a_written_answer_is_not_judged_and_says_so(tmp_path):
+    file = tmp_path / "answer.py"
+    file.write_text("reflection_01 = 'text'\n")
+    done = attention("try", "reflection_01", file)
+    assert done.returncode == 2 and "written answer" in done.stderr
 
 
 def test_the_mistake_is_named_in_words_and_as_json(tmp_path):

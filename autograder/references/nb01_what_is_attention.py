@@ -66,6 +66,7 @@ def pair_mistakes(right, name, shapes):
             [
                 _then(right, lambda average, weights: (average.astype(np.float64), weights.astype(np.float64))),
                 _then(right, lambda average, weights: (average.astype(np.float64), weights)),
+                _then(right, lambda average, weights: (average, weights.astype(np.float64))),
             ],
         ),
         Misconception(
@@ -178,6 +179,14 @@ def _repaired(x, axis=-1):
     return np.nan_to_num(_shares()(x, axis))
 
 
+def _standardised(x, axis=-1):
+    return softmax((x - x.mean(axis=axis, keepdims=True)) / x.std(axis=axis, keepdims=True), axis)
+
+
+def _nan_for_one_score(x, axis=-1):
+    return softmax(x, axis) if x.shape[axis] > 1 else np.full_like(x, np.nan)
+
+
 def _transposed_back(x, axis=-1):
     e = np.exp(x - x.max(axis=axis, keepdims=True))
     return (e.T / e.sum(axis=axis).T).T
@@ -208,6 +217,9 @@ def softmax_cases(rng):
         yield Case("sums_to_one", (rng.normal(size=shape).astype(dtype),))
     yield Case("sums_to_one", (rng.normal(size=5),))
     yield Case("sums_to_one", (rng.normal(size=(3, 3, 3)),))
+    # A shape seen before with other numbers, of which some get weights far below 0.001; then equal scores.
+    yield Case("sums_to_one", (rng.normal(scale=4, size=(2, 3, 4)),))
+    yield Case("sums_to_one", (np.full((2, 3), 1.5),))
     for shape, axis in [((2, 3, 4), 0), ((2, 3, 4), 1), ((2, 3, 4), 2), ((2, 3, 4), -2), ((4, 4), 0), ((3, 3, 3), 1)]:
         yield Case("any_axis", (rng.normal(size=shape),), {"axis": axis})
     yield Case("any_axis", (rng.normal(size=(2, 3, 2, 5)), 1))
@@ -216,8 +228,11 @@ def softmax_cases(rng):
     yield Case("one_score", (rng.normal(size=(1, 4)), 0))
     yield Case("large_scores", (np.array([[1e4, -1e4, 0.0], [9999.0, 1e4, 1e4], [-1e4, 9999.5, 1e4]]),))
     # Rows at both ends: what saves one of them by a number for the whole array loses the other.
-    level = np.array([[1e4], [-1e4], [0.0], [-900.0]])
+    level = np.array([[9990.0], [-9990.0], [0.0], [-900.0]])
     yield Case("large_scores", (level + rng.normal(size=(4, 3)),))
+    # The largest of these is subtracted whatever the number of axes, and along an axis that is named.
+    yield Case("large_scores", (np.array([-1e4, 0.0, 9000.0, 9999.0, 1e4]),))
+    yield Case("large_scores", (level.reshape(2, 1, 2) + rng.normal(size=(2, 3, 2)), 1))
     # float32 overflows from 89 on; near 10000 it holds too few digits to judge any way of computing by.
     yield Case("large_scores", ((level / 50 + rng.normal(size=(4, 4))).astype(np.float32),))
     for dtype in (np.float32, np.float64):
@@ -273,7 +288,7 @@ SOFTMAX_MISCONCEPTIONS = (
     ),
     Misconception(
         "axis_ignored",
-        "the weights sum to 1 along another axis than the one that is named",
+        "the weights sum to 1 along another axis than the one asked for: `axis`, or the last where none is named",
         [_shares(_largest, axis_used=_always(number)) for number in (-1, 0, 1)],
     ),
     Misconception(
@@ -358,6 +373,25 @@ SOFTMAX_MISCONCEPTIONS = (
         "sigmoid",
         "each weight depends on its own score alone: this is the sigmoid of each score, and they need not sum to 1",
         _sigmoid,
+        look_at="From scores to weights",
+    ),
+    Misconception(
+        "standardised",
+        "the weights are those of scores that were given mean 0 and standard deviation 1 along the axis: softmax takes "
+        "the scores as they are",
+        _standardised,
+        look_at="From scores to weights",
+    ),
+    Misconception(
+        "one_score_nan",
+        "a slice with a single score gives NaN: somewhere 0 is divided by 0 there, and its weight is 1",
+        _nan_for_one_score,
+        look_at="From scores to weights",
+    ),
+    Misconception(
+        "one_score_zero",
+        "a slice with a single score gets weight 0, though it is alone: weights sum to 1, so its weight is 1",
+        lambda x, axis=-1: softmax(x, axis) if x.shape[axis] > 1 else np.zeros_like(x),
         look_at="From scores to weights",
     ),
     Misconception(
@@ -545,11 +579,15 @@ def lookup_cases(rng):
         for shape in shapes:
             yield Case(check, _items(rng, *shape))
     yield Case("weights", _items(rng, 5, 3, 7, np.float32))
+    yield Case("output", _items(rng, 4, 3, 1))
+    query, keys, values = _items(rng, 5, 4, 3)
+    yield Case("weights", (4 * query, keys, values))  # weights far below 0.001 count as well
     yield Case("temperature", _items(rng, 5, 4, 3), {"temperature": 0.5})
     yield Case("temperature", (*_items(rng, 4, 4, 4), 3))
     yield Case("temperature", (*_items(rng, 3, 6, 5), 2.5))
     yield Case("extreme_temperatures", _items(rng, 5, 4, 3), {"temperature": 1e-4})
-    yield Case("extreme_temperatures", _items(rng, 5, 4, 3), {"temperature": 1e6})
+    # Not hotter: the weights are to differ from equal ones by more than the tolerance.
+    yield Case("extreme_temperatures", _items(rng, 5, 4, 3), {"temperature": 1e4})
     # Scores of about ±5000 after dividing, which differ by about 1: finite only after a subtraction, and no one-hot.
     for sign in (1.0, -1.0):
         query, keys, values = _items(rng, 5, 4, 3)
@@ -558,7 +596,7 @@ def lookup_cases(rng):
     yield Case("one_key", _items(rng, 1, 4, 3))
     yield Case("one_key", (*_items(rng, 1, 3, 3), 0.5))
     for dtype in (np.float32, np.float64):
-        yield Case(KEEPS_DTYPE, (*_items(rng, 5, 4, 3, dtype), 1.5))
+        yield Case(KEEPS_DTYPE, (*_items(rng, 5, 6, 3, dtype), 1.5))  # √6 is no temperature that 1.5 is rounded to
 
 
 LOOKUP_MISCONCEPTIONS = (
@@ -849,11 +887,17 @@ def kernel_cases(rng):
             yield Case(check, (*_curve(rng, m, n), sigma))
     yield Case("weights", (*_curve(rng, 3, 5, np.float32), 0.7))
     yield Case("prediction", _curve(rng, 5, 3), {"sigma": 2})
+    # Queries at a reading, and two readings at one time; then a small unit, in which nothing may be added to sigma.
+    _, x_k, y = _curve(rng, 3, 5)
+    x_k[4] = x_k[1]
+    yield Case("weights", (x_k[:3], x_k, y, 0.7))
+    x_q, x_k, y = _curve(rng, 3, 5)
+    yield Case("weights", (x_q / 100, x_k / 100, y, 0.006))
     # Here every exponential underflows, and yet the weights are no one-hot.
     x_q, x_k, y = _curve(rng, 4, 5)
     yield Case("far_queries", (x_q + np.array([900.0, -900.0, 1200.0, 0.0]), x_k, y, 20.0))
     x_q, x_k, y = _curve(rng, 4, 4)
-    yield Case("far_queries", (x_q - 50.0, x_k, y, 0.1))
+    yield Case("far_queries", (x_q + np.array([-50.0, 50.0, 50.0, -50.0]), x_k, y, 0.1))
     yield Case("one_key", (*_curve(rng, 4, 1), 0.5))
     yield Case("one_key", (*_curve(rng, 1, 1), 0.5))
     for dtype in (np.float32, np.float64):
@@ -1035,6 +1079,8 @@ REFERENCES = (
         accepted=((1 / 5,) * 5, [0.2] * 5, np.full(5, 0.2)),
         misconceptions=EQUAL_SCORES_MISCONCEPTIONS,
         cases=lambda rng: [Case("prediction")],
+        # An array of float32 as well: its items are no Python floats.
+        view=lambda case, result: result.tolist() if isinstance(result, np.ndarray) else result,
     ),
     Reference(
         id="softmax",

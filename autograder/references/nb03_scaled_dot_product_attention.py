@@ -124,10 +124,10 @@ def std_cases(rng):
 
     yield Case("grows_like_sqrt_d", (4, 40, seed(), 150))
     yield Case("grows_like_sqrt_d", (64, 40, seed(), 150))
-    yield Case("few_trials", (25, 2, seed(), 800))
-    yield Case("spread", (1, 10, seed(), 1500))
+    yield Case("few_trials", (25, 2, seed(), 500))
+    yield Case("spread", (1, 10, seed(), 1200))
     yield Case("spread", (3, 20, seed(), 300))
-    yield Case("one_trial", (64, 1, seed(), 1500))
+    yield Case("one_trial", (64, 1, seed(), 600))
     yield Case("follows_rng", (8, 10, seed(), 4))
 
 
