@@ -57,7 +57,8 @@ def lab_command(port: int, workspace: Path | None, no_browser: bool) -> None:
 def try_command(exercise_id: str, file: Path, as_json: bool, seed: int, time_limit: float) -> None:
     """Judge the object named ID that the Python file FILE defines.
 
-    It runs in a process of its own. Exit code 0 when it passes, 1 when not yet.
+    It runs in a process of its own. Exit code 0 when it passes, 1 when not yet. In a workspace the verdict is recorded
+    and a passed answer joins your library, as in a notebook.
 
     \b
     Example: attention try softmax answer.py
@@ -69,9 +70,10 @@ def try_command(exercise_id: str, file: Path, as_json: bool, seed: int, time_lim
 
 def _attempt(exercise_id: str, file: Path, seed: int, time_limit: float) -> Any:
     from autograder.attempt import attempt
+    from autograder.record import remember_file
 
     try:
-        return attempt(exercise_id, file, seed=seed, time_limit=time_limit)
+        return remember_file(attempt(exercise_id, file, seed=seed, time_limit=time_limit), file)
     except OSError as error:
         fail(f"cannot read {file}: {error.strerror}")
 

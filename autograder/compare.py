@@ -98,7 +98,7 @@ def _dict(wanted: dict, got: Any, label: str, options: dict) -> Difference | Non
 def _sequence(wanted: Any, got: Any, label: str, names: tuple[str, ...], path: str, options: dict) -> Difference | None:
     named = names if isinstance(wanted, tuple) and len(names) == len(wanted) else ()
     if isinstance(got, np.ndarray) and not named and got.ndim >= 1:
-        got = list(got)
+        got = got.tolist() if got.ndim == 1 else list(got)
     if not isinstance(got, (tuple, list)):
         ask = f"({', '.join(named)})" if named else f"{len(wanted)} items"
         return Difference("structure", ask, f"{label} is {describe(got)}")

@@ -40,6 +40,7 @@ class Progress:
 
     rows: tuple[Row, ...]
     predictions: tuple[int, int] = (0, 0)  # right, made
+    by_hand: int = 0  # points of written reflections, which a reader gives
     note: str = ""
 
     @property
@@ -64,6 +65,8 @@ class Progress:
         out = [f"{points} of {most} points"]
         if self.predictions[1]:
             out.append(f"{self.predictions[0]} of {self.predictions[1]} predictions as measured")
+        if self.by_hand:
+            out.append(f"{self.by_hand} points for what you wrote are given by a reader")
         if self.next:
             out.append(f"next: {self.next.next_id} in notebook {self.next.number}")
         return out
@@ -109,7 +112,9 @@ def overview(record: Record | None) -> Progress:
             )
         )
     made = [entry.prediction for entry in entries.values() if entry.prediction is not None]
-    return Progress(tuple(rows), (sum(made), len(made)), _note(record))
+    written = [exercise for exercise in exercises().values() if exercise.kind == "R"]
+    by_hand = sum(exercise.points for exercise in written if entries.get(exercise.id, Entry()).passed)
+    return Progress(tuple(rows), (sum(made), len(made)), by_hand, _note(record))
 
 
 def _note(record: Record | None) -> str:

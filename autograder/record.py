@@ -157,8 +157,16 @@ def current(look_around: bool = False) -> Record | None:
     return Record(workspace) if workspace and (workspace / MARKER).is_file() else None
 
 
-def remember(verdict: Verdict, answer: Any) -> Verdict:
-    """Record a verdict where there is a workspace, and return it with a line on what was kept."""
+def remember_file(verdict: Verdict, path: Path) -> Verdict:
+    """Record the verdict on an answer file where the command runs in a workspace; a passed one joins the library."""
+    return remember(verdict, None, [path.read_text(encoding="utf-8", errors="replace")])
+
+
+def remember(verdict: Verdict, answer: Any, cells: list[str] | None = None) -> Verdict:
+    """Record a verdict where there is a workspace, and return it with a line on what was kept.
+
+    cells: the source that defines the answer; None is what ran in this kernel.
+    """
     record = current()
     if record is None:
         return verdict
@@ -176,8 +184,9 @@ def remember(verdict: Verdict, answer: Any) -> Verdict:
             notes.append("the first prediction is the one that counts")
         notes.append(f"{sum(made)} of {len(made)} predictions as measured so far")
     if verdict.status == "passed" and not exercise.takes_value:
-        from autograder.mine import save_passed
+        from autograder.mine import save, save_passed
 
-        line = save_passed(exercise, answer, record.path.parent)
+        workspace = record.path.parent
+        line = save(exercise, answer, cells, workspace) if cells else save_passed(exercise, answer, workspace)
         notes += [line] if line else []
     return replace(verdict, note=" · ".join(notes))

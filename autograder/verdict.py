@@ -194,7 +194,11 @@ def _is_stub(exercise: Exercise, outcome: Outcome) -> bool:
         if isinstance(outcome.value, str):
             return not outcome.value.strip()
         return outcome.value is None or (isinstance(outcome.value, Unreadable) and outcome.value == PLACEHOLDER)
-    return outcome.error is not None and outcome.error.type == NOT_ATTEMPTED
+    if outcome.error is None or outcome.error.type != NOT_ATTEMPTED:
+        return False
+    # A stub of another exercise that this answer calls is an error of this one, and is named.
+    frames = outcome.error.frames
+    return len(frames) <= 1 or f" in {exercise.id}:" in frames[-1]
 
 
 def _gate(results: tuple[CheckResult, ...]) -> tuple[CheckResult, ...]:

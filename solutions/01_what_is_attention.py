@@ -256,7 +256,7 @@ for temperature in (0.5, 1.0, 10.0):
 #
 # Write the lookup for one query: scores `query · key` divided by `temperature`, a softmax over the keys, and the
 # average of the rows of `values`. Return the average, `(Dv,)`, and the weights, `(Tk,)`, in this order. You may call
-# your `softmax`.
+# your `softmax`, or `mine.softmax` if you skipped it.
 #
 # By hand: `query = [1]`, `keys = [[0], [ln 3]]`, `values = [[0], [8]]` have scores 0 and ln 3, hence weights 0.25 and
 # 0.75, and the average `[6]`. At temperature 0.5 the scores are 0 and 2 ln 3 = ln 9, and the weights 0.1 and 0.9.
@@ -304,7 +304,7 @@ plots.show(figure, "Weights of 8 words at 5 temperatures. At 0.1 pan has 1.00; a
 
 # %% [markdown]
 # **A common belief**: "attention picks the relevant word". It is natural, since weight maps are drawn with one dark
-# cell. But exp is never 0: every word keeps a share, and what is read elsewhere can be counted.
+# cell. But exp is never 0: every word keeps a share, however small, and what is read elsewhere can be counted.
 
 # %%
 pan, it = WORDS.index("pan"), WORDS.index("it")
@@ -436,7 +436,7 @@ smooth = [mine.kernel_attention(grid, t, y, width) for width in widths]
 # %%
 figure, axes = plt.subplots(2, 3, figsize=(10, 5), sharex=True, sharey="row", layout="constrained")
 for (above, below), width, (pred, weights) in zip(axes.T, widths, smooth, strict=True):
-    above.scatter(t, y, s=12, color=plots.COLOURS["data"], label="readings")
+    above.scatter(t, y, s=12, color=plots.COLOURS["data"], label="readings", clip_on=False)
     above.plot(grid, curve(grid), color=plots.COLOURS["truth"], linestyle=":", label="true curve")
     above.plot(grid, pred, color=plots.COLOURS["output"], label="attention")
     above.set(title=f"sigma = {width:g} min")
@@ -448,9 +448,9 @@ axes[1, 0].set_ylabel("time asked for (min)")
 plots.show(figure, "Noisy readings smoothed at three widths, and the weights as maps below: thin, medium, wide bands.")
 
 # %% [markdown]
-# Each row of a map is a query, each column a reading; dark is the largest weight of that map. Left, one reading answers
-# at a time, noise included. Right, nearly all of them answer, and the waves are averaged away. In the middle a few
-# neighbours answer: enough to average out noise, few enough to follow the curve.
+# Each row of a map is a query, each column a reading; dark is the largest weight of that map. Left, one reading at a
+# time answers nearly alone, noise included. Right, nearly all of them answer, and the waves are averaged away. In the
+# middle a few neighbours answer: enough to average out noise, few enough to follow the curve.
 
 # %% [markdown]
 # So there is a best width in between. The experiment looks for it: 41 widths from a hundredth of a minute to a hundred
@@ -501,7 +501,7 @@ plots.show(figure, "Error against sigma, log axis: a valley between the nearest 
 # beats both, so it is not luck of one set.
 
 # %% [markdown]
-# Is this width a property of the curve? Then ten times as many readings should not change it.
+# Is this width a property of the curve alone? Then ten times as many readings should not change it.
 
 # %% tags=["experiment"]
 dense = sweep(range(5), n=400).mean(axis=0)

@@ -8,7 +8,9 @@ import time
 import pytest
 
 from autograder.exercise import exercises
+from autograder.record import Record
 from autograder.solutions import model_answer
+from autograder.workspace import MARKER
 
 RIGHT = """
 import numpy as np
@@ -131,6 +133,18 @@ def test_helpers_beside_the_answer_file_can_be_imported(tmp_path):
         "    return e / e.sum(axis, keepdims=True)\nif __name__ == '__main__':\n    raise SystemExit('not now')\n"
     )
     assert attention("try", "softmax", file).returncode == 0
+
+
+def test_in_a_workspace_an_answer_file_counts_as_a_check_does(tmp_path):
+    (tmp_path / MARKER).touch()
+    file = tmp_path / "answer.py"
+    file.write_text(ANSWERS["nonsense"][1])
+    assert attention("try", "softmax", file, cwd=tmp_path).returncode == 1
+    file.write_text(RIGHT)
+    assert "mine.softmax is now your own code" in attention("try", "softmax", file, cwd=tmp_path).stdout
+    entry = Record(tmp_path).entry("softmax")
+    assert entry.passed and entry.checks == 2
+    assert "def softmax" in (tmp_path / "my_attention" / "softmax.py").read_text()
 
 
 MISUSED = [

@@ -146,6 +146,19 @@ def test_an_error_is_shown_with_the_learners_own_frames_only():
     assert "calling.py" not in text and "_linalg.py" not in text
 
 
+def test_an_answer_that_calls_an_unfinished_stub_is_told_which():
+    def helper(x):
+        raise NotImplementedError("helper is yours to write")
+
+    def calls_it(x):
+        return helper(x)
+
+    verdict = run("toy_scale", calls_it)
+    assert verdict.status == "error"
+    assert "NotImplementedError: helper is yours to write" in to_text(verdict)
+    assert "in helper: raise NotImplementedError" in to_text(verdict)
+
+
 def test_an_error_whose_message_cannot_be_read_is_still_reported():
     class Bad(Exception):
         def __str__(self):

@@ -187,6 +187,16 @@ def _nan_for_one_score(x, axis=-1):
     return softmax(x, axis) if x.shape[axis] > 1 else np.full_like(x, np.nan)
 
 
+def _put_back(place, largest=False):
+    """A softmax whose sums, and largest scores if asked, lose their axis and get one from `place`."""
+
+    def shares(x, axis=-1):
+        e = np.exp(x - (place(x.max(axis=axis)) if largest else x.max(axis=axis, keepdims=True)))
+        return e / place(e.sum(axis=axis))
+
+    return shares
+
+
 def _transposed_back(x, axis=-1):
     e = np.exp(x - x.max(axis=axis, keepdims=True))
     return (e.T / e.sum(axis=axis).T).T
@@ -303,9 +313,17 @@ SOFTMAX_MISCONCEPTIONS = (
         ],
     ),
     Misconception(
-        "only_last_or_first_axis",
-        "transposing reverses all axes: that brings a sum back to its place for some axes, not for every one",
-        _transposed_back,
+        "axis_put_elsewhere",
+        "the shapes fit for some axes only, as when the axis that a sum or max loses is put back at a fixed place, by "
+        "[..., None], [:, None] or .T: keepdims=True keeps it where it was",
+        [
+            _transposed_back,
+            _put_back(lambda a: a[..., None]),
+            _put_back(lambda a: a[..., None], largest=True),
+            _put_back(lambda a: a[:, None]),
+            _put_back(lambda a: a[:, None], largest=True),
+            _put_back(lambda a: a.reshape(-1, 1)),
+        ],
     ),
     Misconception(
         "divides_by_max",
@@ -384,7 +402,7 @@ SOFTMAX_MISCONCEPTIONS = (
     ),
     Misconception(
         "one_score_nan",
-        "a slice with a single score gives NaN: somewhere 0 is divided by 0 there, and its weight is 1",
+        "a slice with a single score gives NaN, as 0 / 0 does; alone in its slice, it gets weight 1",
         _nan_for_one_score,
         look_at="From scores to weights",
     ),

@@ -123,7 +123,7 @@ def std_cases(rng):
         return Seed(int(rng.integers(2**31)))
 
     yield Case("grows_like_sqrt_d", (4, 40, seed(), 150))
-    yield Case("grows_like_sqrt_d", (64, 40, seed(), 150))
+    yield Case("grows_like_sqrt_d", (64, 40, seed(), 300))
     yield Case("few_trials", (25, 2, seed(), 500))
     yield Case("spread", (1, 10, seed(), 1200))
     yield Case("spread", (3, 20, seed(), 300))
