@@ -15,7 +15,7 @@ import numpy as np
 
 from autograder.calling import CaughtError, Outcome, call_case
 from autograder.compare import difference
-from autograder.exercise import INPUTS_UNCHANGED, KEEPS_DTYPE, Case, Exercise, Misconception, Reference
+from autograder.exercise import INPUTS_UNCHANGED, KEEPS_DTYPE, Case, Exercise, Misconception, Reference, Seed
 
 VALUE, DTYPE, MUTATION = "value", "dtype", "mutation"
 
@@ -103,7 +103,10 @@ class Mistake:
         """Whether it is wrong in what a check judges, and gives the learner's outcome on every case of that check."""
         if check == INPUTS_UNCHANGED:
             return self._fits(got, range(len(got)), {MUTATION})
-        return self._fits(got, self._of(check), {VALUE, DTYPE})
+        indices = self._of(check)
+        if any(isinstance(item, Seed) for i in indices for item in self.comparison.cases[i].inputs):
+            return False  # a likeness of draws on one check alone is too weak to name a mistake
+        return self._fits(got, indices, {VALUE, DTYPE})
 
     def shows_in(self, check: str) -> bool:
         """Whether it is wrong in what a check judges."""
@@ -161,8 +164,12 @@ def diagnose(
             continue
         matching = [mistake for mistake in mistakes if mistake.explains_check(check, got)]
         reach = {id(mistake): len(mistake.checks()) for mistake in matching}
+        names = {mistake.misconception.name for mistake in matching}
         for mistake in matching:
-            # Of two that look alike here, the one that shows in more checks says more than these numbers show.
+            # Of two that look alike here, the one that shows in more checks says more than these numbers show, and so
+            # does a combination, `a+b`, of which one half explains them.
+            if mistake.misconception.parts & names:
+                continue
             if reach[id(mistake)] == min(reach.values()):
                 found.setdefault(mistake.misconception.name, (mistake.misconception, check))
     return list(found.values())

@@ -141,7 +141,7 @@ class Case:
 class Misconception:
     """A wrong answer worth naming.
 
-    name:     an identifier, unique in its exercise.
+    name:     an identifier, unique in its exercise; `a+b` for two mistakes made together.
     sentence: what the numbers show, in words that are true of any answer giving these numbers.
     wrong:    the wrong implementation (or value), or several that show the same mistake.
     look_at:  the heading to go back to; empty means the exercise's own section.
@@ -151,6 +151,11 @@ class Misconception:
     sentence: str
     wrong: Any
     look_at: str = ""
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The names of the mistakes that are made together here; empty for a single one."""
+        return frozenset(self.name.split("+")) if "+" in self.name else frozenset()
 
     @property
     def variants(self) -> tuple:

@@ -99,6 +99,13 @@ def test_a_lost_dtype_does_not_hide_or_excuse_another_mistake():
     assert [(one.name, one.check) for one in found] == [("doubles", "keeps_dtype"), ("refuses_ones", "ones")]
 
 
+def test_a_combination_is_not_named_where_one_half_explains_the_numbers():
+    def columns_and_wrong_ones(x):
+        return 0 * x if (x == 1).all() else x / x.sum(axis=0, keepdims=True)
+
+    assert [found.name for found in run("toy_scale", columns_and_wrong_ones).diagnoses] == ["columns"]
+
+
 def test_an_unknown_mistake_is_not_explained():
     verdict = run("toy_scale", lambda x: _scaled(x) ** 2)
     assert verdict.diagnoses == ()
