@@ -10,6 +10,7 @@ from typing import Any
 
 from autograder.pictures import side_by_side
 from autograder.verdict import CheckResult, Diagnosis, Fault, Verdict
+from autograder.wording import error_line
 
 STATUS = {
     "passed": "passed",
@@ -112,7 +113,7 @@ def _explaining(verdict: Verdict, result: CheckResult) -> list[Diagnosis]:
 
 def _error_text(fault: Fault) -> str:
     error = fault.outcome.error
-    return "" if error is None else f"{error.type}: {error.message}"
+    return "" if error is None else error_line(error)
 
 
 def _cut(text: str, most: int = 300) -> str:

@@ -9,23 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from autograder.calling import CaughtError, Outcome, argument_names, call_cases
+from autograder.calling import CaughtError, Outcome, call_cases
 from autograder.compare import difference
 from autograder.diagnose import Comparison, Mistake, Seen, diagnose, see
 from autograder.exercise import (
     INPUTS_UNCHANGED,
     KEEPS_DTYPE,
-    Built,
     Case,
     Check,
     Exercise,
     Reference,
-    Seed,
     find,
     reference_of,
 )
 from autograder.facts import facts
 from autograder.plain import PLACEHOLDER, Unreadable, describe
+from autograder.wording import called, describe_result, error_line
 
 NOT_ATTEMPTED = "NotImplementedError"
 UNTOUCHED = "untouched"  # the misconception of a repair exercise that is the code as given
@@ -237,7 +236,7 @@ def judge_case(exercise: Exercise, reference: Reference, case: Case, wanted: Out
     if wanted.error is not None:
         return _judge_error(call, case, wanted.error, got)
     if got.error is not None:
-        return Fault("error", call, describe_result(exercise, wanted.value), _error_line(got.error), outcome=got)
+        return Fault("error", call, describe_result(exercise, wanted.value), error_line(got.error), outcome=got)
     value, result = wanted.value, got.value
     if reference.view is not None:
         value = reference.view(case, value)
@@ -273,14 +272,10 @@ def _judge_error(call: str, case: Case, wanted: CaughtError, got: Outcome) -> Fa
     if got.error is None:
         return Fault("structure", call, ask, f"no error; the result is {describe(got.value)}", outcome=got)
     if wanted.type not in got.error.bases:
-        return Fault("error", call, ask, _error_line(got.error), outcome=got)
+        return Fault("error", call, ask, error_line(got.error), outcome=got)
     if all(text in got.error.message for text in case.mentions):
         return None
-    return Fault("structure", call, ask, _error_line(got.error), outcome=Outcome(printed=got.printed))
-
-
-def _error_line(error: CaughtError) -> str:
-    return f"{error.type}: {error.message}" if error.message else error.type
+    return Fault("structure", call, ask, error_line(got.error), outcome=Outcome(printed=got.printed))
 
 
 def _check_result(
@@ -302,43 +297,3 @@ def _check_result(
     if not own:
         raise ValueError(f"{exercise.id}: no case belongs to the check {check.name!r}")
     return CheckResult(check, next((fault for fault in own if fault), None))
-
-
-def describe_result(exercise: Exercise, value: Any) -> str:
-    """A wanted result in words: its parts by name, each with dtype and axes."""
-    if isinstance(value, tuple) and len(value) == len(exercise.returns):
-        named = zip(exercise.returns, value, strict=True)
-        return ", ".join(f"{name} {describe(part, exercise.axes.get(name, ''))}" for name, part in named)
-    return describe(value, exercise.axes.get("result", ""))
-
-
-def called(exercise: Exercise, case: Case) -> str:
-    """The call of a case as a learner would read it: `softmax(x, axis=1), x float64 (2, 3, 4)`."""
-    if exercise.takes_value:
-        return ""
-    described, shown = [], []
-    for name, value in zip(argument_names(exercise), case.inputs, strict=False):
-        if isinstance(value, np.ndarray) and value.size > 6:
-            shown.append(name)
-            described.append(f"{name} {describe(value, exercise.axes.get(name, ''))}")
-        else:
-            shown.append(f"{name}={_short(value)}" if isinstance(value, (bool, int, float)) else _short(value))
-    for name, value in case.keywords.items():
-        if isinstance(value, np.ndarray) and value.size > 6:
-            shown.append(f"{name}={name}")
-            described.append(f"{name} {describe(value, exercise.axes.get(name, ''))}")
-        else:
-            shown.append(f"{name}={_short(value)}")
-    return f"{exercise.id}({', '.join(shown)})" + "".join(", " + text for text in described)
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        kind = "" if value.dtype in (np.float64, np.bool_, np.int64) else f", {value.dtype.name}"
-        shown = np.round(value.astype(float), 4) if value.dtype.kind == "f" else value
-        return f"array({shown.tolist()}{kind})"
-    if isinstance(value, Seed):
-        return "rng"
-    if isinstance(value, Built):
-        return "f"
-    return describe(value)
