@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import TOYS
+from toys import TOYS
 
 from autograder.report import to_html, to_json, to_text
 from autograder.verdict import run
