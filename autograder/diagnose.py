@@ -58,8 +58,10 @@ class Comparison:
             return expected.mutated == got.mutated
         if facet == DTYPE:
             return expected.dtypes == got.dtypes
-        if expected.error or got.error:
-            return bool(expected.error and got.error) and expected.error.type == got.error.type  # type: ignore[union-attr]
+        if expected.error is not None and got.error is not None:
+            return expected.error.type == got.error.type
+        if expected.error is not None or got.error is not None:
+            return False
         case = self.cases[index]
         if self.reference.agree is not None:
             try:

@@ -36,8 +36,8 @@ def model_text(exercise: Exercise, root: Path = ROOT) -> str | None:
     source = model_answer(exercise, root)
     if source is None:
         return None
-    value = ast.parse(source).body[-1].value  # type: ignore[attr-defined]
-    return textwrap.dedent(ast.literal_eval(value)).strip()
+    assigned = [node.value for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    return textwrap.dedent(ast.literal_eval(assigned[-1])).strip()
 
 
 def _code_cells(script: str) -> list[str]:
