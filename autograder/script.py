@@ -196,7 +196,8 @@ def _judged(source: str, tree: ast.Module, table: Mapping[str, Exercise]) -> tup
 def _solved(source: str, tree: ast.Module, defines: frozenset[str], table: Mapping[str, Exercise]) -> Exercise:
     """The exercise that a solution cell answers, once it has the form that its kind wants."""
     body = [node for node in tree.body if not isinstance(node, (ast.Import, ast.ImportFrom))]
-    imported = {alias.asname or alias.name for node in tree.body if node not in body for alias in node.names}  # type: ignore[attr-defined]
+    imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    imported = {alias.asname or alias.name for node in imports for alias in node.names}
     own = sorted(defines - imported)
     known = [name for name in own if name in table]
     if not known:
@@ -240,10 +241,8 @@ def _pairs(cells: list[Cell], table: Mapping[str, Exercise], slug: str) -> Itera
             if before is None or before.role != "solution":
                 yield cell.line, f"{cell.role} of {name} without its solution cell; put it right after that cell"
             elif before.exercise != cell.exercise:
-                text = (
-                    f"{cell.role} of {name} after a cell that defines {before.exercise.id}; one of the names is wrong"  # type: ignore[union-attr]
-                )
-                yield cell.line, text
+                other = before.exercise.id if before.exercise else "another name"
+                yield cell.line, f"{cell.role} of {name} after a cell that defines {other}; one of the names is wrong"
             continue
         if name in seen:
             yield cell.line, f"{name} is defined a second time (first on line {seen[name]}); remove one"

@@ -142,7 +142,8 @@ def _parse(cell: str) -> tuple[str, list[ast.stmt]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             text = TransformerManager().transform_cell(cell.replace("\r\n", "\n"))
-            return text, compile(text, "<cell>", "exec", flags, dont_inherit=True).body  # type: ignore[attr-defined]
+            tree: ast.Module = compile(text, "<cell>", "exec", flags, dont_inherit=True)
+            return text, tree.body
     except (SyntaxError, ValueError, RecursionError):
         return "", []
 
@@ -553,7 +554,8 @@ class _Slice:
     def _find_elsewhere(self, name: str, before: int) -> None:
         """A name that no statement binds: from a star import, from Python, or from IPython."""
         stars = [place for place in range(before) if self._is_star(place)]
-        loaded = [(place, sys.modules.get(self.all[place].imports.module)) for place in stars]  # type: ignore[union-attr]
+        imports = [(place, self.all[place].imports) for place in stars]
+        loaded = [(place, sys.modules.get(found.module)) for place, found in imports if found is not None]
         known = [place for place, module in loaded if module is not None and _exports(module, name)]
         unknown = [place for place, module in loaded if module is None]
         if known:

@@ -20,6 +20,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def measure_checks(only: list[str], repeats: int) -> list[dict[str, Any]]:
             begin = time.perf_counter()
             run(exercise.id, answer)
             first = 1000 * (time.perf_counter() - begin)
-            times = timed(lambda e=exercise.id, a=answer: run(e, a), repeats)  # type: ignore[misc]
+            times = timed(partial(run, exercise.id, answer), repeats)
             row = {"exercise": exercise.id, "notebook": exercise.notebook, "answer": kind, "first_ms": first}
             row |= {"median_ms": statistics.median(times), "p95_ms": percentile(times, 0.95), "repeats": repeats}
             row["target_ms"] = DRAWS_P95_MS if reference.agree else CHECK_P95_MS
