@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import Built, Case, Exercise, Seed
+from autograder.exercise import DIFFERENTIABLE, Built, Case, Exercise, Seed
+from autograder.gradients import gradients_of
 from autograder.plain import to_plain
 
 PACKAGE = str(Path(__file__).parent) + "/"
@@ -103,7 +104,11 @@ def call_case(exercise: Exercise, answer: Any, case: Case) -> Outcome:
         warnings.simplefilter("always")
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             try:
-                value = to_plain(exercise.call(answer, inputs, keywords))
+                if case.check == DIFFERENTIABLE:
+                    found = gradients_of(exercise.call, answer, inputs, keywords, argument_names(exercise))
+                else:
+                    found = exercise.call(answer, inputs, keywords)
+                value = to_plain(found)
             except (Exception, SystemExit, GeneratorExit, KeyboardInterrupt) as exception:
                 error = caught_error(exception)
     named = dict(zip(argument_names(exercise), zip(case.inputs, inputs, strict=True), strict=False))

@@ -25,10 +25,12 @@ KINDS: dict[str, str] = {
     "R": "reflect",
 }
 
-# Two checks are judged from every case rather than from cases of their own, and earn points only once the
-# exercise's first check holds: a function that returns nonsense has not "kept" anything.
+# Three checks earn points only once the exercise's first check holds: a function that returns nonsense has not "kept"
+# anything. Only the cases of the first judge precision; the second is judged from every case and has none of its own.
 KEEPS_DTYPE = "keeps_dtype"
 INPUTS_UNCHANGED = "inputs_unchanged"
+# Its cases judge, instead of the results, the gradients that flow from them to the float tensors given.
+DIFFERENTIABLE = "differentiable"
 
 
 class UnknownExercise(LookupError):

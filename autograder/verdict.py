@@ -13,6 +13,7 @@ from autograder.calling import CaughtError, Outcome, call_cases
 from autograder.compare import difference
 from autograder.diagnose import Comparison, Mistake, Seen, diagnose, see
 from autograder.exercise import (
+    DIFFERENTIABLE,
     INPUTS_UNCHANGED,
     KEEPS_DTYPE,
     Case,
@@ -204,7 +205,7 @@ def _gate(results: tuple[CheckResult, ...]) -> tuple[CheckResult, ...]:
     """Let the checks that hold for any nonsense wait until the exercise's first check holds."""
     if results[0].passed:
         return results
-    waiting = (KEEPS_DTYPE, INPUTS_UNCHANGED)
+    waiting = (KEEPS_DTYPE, INPUTS_UNCHANGED, DIFFERENTIABLE)
     return tuple(
         CheckResult(result.check, waits=True) if result.check.name in waiting else result for result in results
     )
@@ -238,6 +239,8 @@ def judge_case(exercise: Exercise, reference: Reference, case: Case, wanted: Out
     if got.error is not None:
         return Fault("error", call, describe_result(exercise, wanted.value), error_line(got.error), outcome=got)
     value, result = wanted.value, got.value
+    if case.check == DIFFERENTIABLE:
+        return _judge_gradients(exercise, call, value, got)
     if reference.view is not None:
         value = reference.view(case, value)
         try:
@@ -265,6 +268,13 @@ def judge_case(exercise: Exercise, reference: Reference, case: Case, wanted: Out
         return None
     shown = facts(*found.arrays) if found.arrays is not None else ()
     return Fault(found.kind, call, found.wanted, found.got, shown, found.arrays, got)
+
+
+def _judge_gradients(exercise: Exercise, call: str, wanted: Any, got: Outcome) -> Fault | None:
+    if isinstance(got.value, Unreadable):
+        return Fault("structure", call, "", f"a result {got.value.what}", outcome=got)
+    found = difference(wanted, got.value)
+    return Fault(found.kind, call, found.wanted, found.got, (), found.arrays, got) if found else None
 
 
 def _judge_error(call: str, case: Case, wanted: CaughtError, got: Outcome) -> Fault | None:

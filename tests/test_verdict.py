@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from toys import TOYS
 
 from autograder.report import to_html, to_json, to_text
@@ -133,6 +134,39 @@ def test_what_the_function_prints_and_warns_is_shown_in_the_report_and_nowhere_e
     assert "printed  halfway" in text and "to stderr" in text and "warned   UserWarning: careful" in text
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+
+
+def _mix_cut(cut):
+    return lambda x, w: (torch.tanh(cut(x) @ cut(w)), cut(x).sum(-1))
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        torch.Tensor.detach,
+        lambda x: torch.tensor(x.tolist(), dtype=x.dtype),
+        lambda x: torch.from_numpy(np.array(x.data)),
+    ],
+    ids=["detach", "tolist", "numpy"],
+)
+def test_right_numbers_without_gradients_cost_one_check_and_the_report_names_what_is_cut_off(cut):
+    verdict = run("toy_mix", _mix_cut(cut))
+    assert (verdict.status, verdict.points) == ("partial", 2)
+    assert [found.name for found in verdict.diagnoses] == ["detached"]
+    assert "wanted   results through which gradients flow to x and w" in to_text(verdict)
+    assert "a result cut off from x and w" in to_text(verdict)
+
+
+def test_a_gradient_that_does_not_reach_one_input_is_shown_by_its_entries():
+    verdict = run("toy_mix", lambda x, w: (torch.tanh(x.detach() @ w), x.sum(-1)))
+    assert verdict.points == 2 and "gradient of x[" in to_text(verdict)
+
+
+def test_gradients_are_judged_under_no_grad_too_and_only_once_the_numbers_are_right():
+    with torch.no_grad():
+        assert run("toy_mix", TOYS["toy_mix"][1].reference)
+    verdict = run("toy_mix", lambda x, w: (torch.tanh(x.detach() @ w), 2 * x.sum(-1)))
+    assert verdict.points == 0 and _by_check(verdict)["differentiable"].waits
 
 
 def test_a_warning_does_not_cost_a_right_answer_its_points():

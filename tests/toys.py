@@ -1,8 +1,10 @@
 """A toy course whose exercises show every kind without any notebook."""
 
 import numpy as np
+import torch
 
 from autograder.exercise import (
+    DIFFERENTIABLE,
     INPUTS_UNCHANGED,
     KEEPS_DTYPE,
     Built,
@@ -74,6 +76,28 @@ def _draw_unlabelled(x):
 def _mean_agrees(case, wanted, got):
     mean, want = float(np.mean(got)), float(np.mean(wanted))
     return None if abs(mean - want) < 0.2 else f"a mean of {mean:.2f}, wanted {want:.2f}"
+
+
+def _mixes(x, w):
+    return torch.tanh(x @ w), x.sum(-1)
+
+
+def _mixes_detached(x, w):
+    return tuple(part.detach() for part in _mixes(x, w))
+
+
+def _mixes_w_detached(x, w):
+    return _mixes(x, w.detach())
+
+
+def _mixes_doubled(x, w):
+    return torch.tanh(2 * x @ w), x.sum(-1)
+
+
+def _mix_cases(rng):
+    for shape in ((2, 3), (3, 3)):
+        yield Case("values", (rng.normal(size=shape), rng.normal(size=(3, 4))))
+    yield Case(DIFFERENTIABLE, (rng.normal(size=(2, 3)), rng.normal(size=(3, 4))))
 
 
 def _splits(x, h):
@@ -156,6 +180,32 @@ TOYS = {
             (Misconception("centred", "the mean is 0", lambda n, rng: rng.normal(size=n)),),
             lambda rng: [Case("values", (4000, Seed(int(rng.integers(1000)))))],
             agree=_mean_agrees,
+        ),
+    ),
+    "toy_mix": (
+        toy(
+            "toy_mix",
+            contract="toy_mix(x, w) → (out, sums)",
+            checks=(
+                Check("values", 2, "tanh(x w), and the sum of each row of x"),
+                Check(DIFFERENTIABLE, 1, "results through which gradients flow to x and w"),
+            ),
+            returns=("out", "sums"),
+            library="torch",
+        ),
+        Reference(
+            "toy_mix",
+            _mixes,
+            (
+                lambda x, w: (torch.einsum("ij,jk->ik", x, w).tanh(), x @ torch.ones(3, dtype=x.dtype)),
+                lambda x, w: [torch.stack([torch.tanh(row @ w) for row in x]), x.sum(1)],
+            ),
+            (
+                Misconception("detached", "the results are cut off from x and w", _mixes_detached),
+                Misconception("constant", "the gradient of w is 0 everywhere", _mixes_w_detached),
+                Misconception("doubled", "the argument of tanh is twice as large", _mixes_doubled),
+            ),
+            _mix_cases,
         ),
     ),
     "toy_split": (
