@@ -49,16 +49,20 @@ c.ExportPlugin.to = str(course / "grades.csv")
 steps = GenerateAssignment.class_traits()["preprocessors"].default()
 c.GenerateAssignment.preprocessors = [ClearToStubs if step is ClearSolutions else step for step in steps]
 
-# Running a submission. A training cell may take 120 s on a free machine. A kernel that is slow to send its output
-# is waited for: by default nbgrader drops the whole submission after 4 s of silence.
+# Grading: a submission is read in whatever state it is, rebuilt from the release, run in a sandbox, and judged here.
+# Where there can be no sandbox, `nbgrader autograde` stops and says why.
+c.Autograde.exporter_class = "autograder.grading.glue.Read"
+c.Autograde.sanitize_preprocessors = []
+c.Autograde.autograde_preprocessors = [
+    "autograder.grading.glue.Judge",
+    "nbgrader.preprocessors.AssignLatePenalties",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+c.Judge.root = str(root)
+c.Judge.folder = course.name
+
+# `nbgrader validate` runs a notebook as it is, in a kernel of whoever types it: meant for one's own work.
 c.Execute.timeout = 300
 c.Execute.startup_timeout = 120
 c.Execute.iopub_timeout = 60
-
-# Experiments take most of the time, and the build sees to it that no answer and no given cell depends on one. Naming
-# the tag here also puts nbclient's own, `skip-execution`, out of use: with it a student's blank check cell passes.
 c.Execute.skip_cells_with_tag = "experiment"
-
-# Here the sandbox and the verdict from outside the kernel will be plugged in, as a subclass of nbgrader's Execute in
-# c.Autograde.autograde_preprocessors. Until then a submission runs with the rights of whoever grades, and the score
-# is what its own kernel reports: fit for a class that is trusted.

@@ -93,10 +93,13 @@ def call_cases(exercise: Exercise, answer: Any, cases: Iterable[Case]) -> list[O
     return outcomes
 
 
-def call_case(exercise: Exercise, answer: Any, case: Case) -> Outcome:
-    """Call an answer once, on copies of the case's inputs, with its output and warnings captured."""
-    inputs = tuple(realise(item, exercise) for item in case.inputs)
-    keywords = {name: realise(item, exercise) for name, item in case.keywords.items()}
+def call_case(exercise: Exercise, answer: Any, case: Case, build: Callable[[Built], Any] | None = None) -> Outcome:
+    """Call an answer once, on copies of the case's inputs, with its output and warnings captured.
+
+    build: makes the inputs that are code; None is the exercise's own builders.
+    """
+    inputs = tuple(realise(item, exercise, build) for item in case.inputs)
+    keywords = {name: realise(item, exercise, build) for name, item in case.keywords.items()}
     printed = io.StringIO()
     value: Any = None
     error: CaughtError | None = None
@@ -122,11 +125,13 @@ def call_case(exercise: Exercise, answer: Any, case: Case) -> Outcome:
     )
 
 
-def realise(item: Any, exercise: Exercise) -> Any:
+def realise(item: Any, exercise: Exercise, build: Callable[[Built], Any] | None = None) -> Any:
     """Turn a plain input into what the learner's function receives: a fresh copy, generator, tensor or callable."""
     if isinstance(item, Seed):
         return np.random.default_rng(item.value)
     if isinstance(item, Built):
+        if build is not None:
+            return build(item)
         builder: Callable[..., Any] = exercise.builders[item.name]
         return builder(**{name: realise(value, exercise) for name, value in item.params.items()})
     if isinstance(item, np.ndarray):
@@ -137,9 +142,9 @@ def realise(item: Any, exercise: Exercise) -> Any:
             return torch.from_numpy(array)
         return array
     if isinstance(item, (tuple, list)):
-        return type(item)(realise(part, exercise) for part in item)
+        return type(item)(realise(part, exercise, build) for part in item)
     if isinstance(item, dict):
-        return {key: realise(part, exercise) for key, part in item.items()}
+        return {key: realise(part, exercise, build) for key, part in item.items()}
     return copy.deepcopy(item)
 
 

@@ -30,7 +30,7 @@ def fail(message: str, code: int = MISUSED) -> NoReturn:
 def cli() -> None:
     """A course on attention in notebooks whose checks name the misconception behind a wrong answer.
 
-    Learners: lab, status, hint, try, watch, reset, update, doctor. Maintainers: build.
+    Learners: lab, status, hint, try, watch, reset, update, doctor. Instructors: grade. Maintainers: build.
     """
 
 
@@ -161,6 +161,52 @@ def doctor_command() -> None:
     for finding in findings:
         click.echo(str(finding))
     sys.exit(NOT_YET if any(finding.needed and not finding.ok for finding in findings) else 0)
+
+
+@cli.command("grade")
+@click.argument("assignment")
+@click.argument("sources", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@click.option("--student", "students", multiple=True, metavar="NAME", help="Only this student; may be given again.")
+@click.option("--resume", is_flag=True, help="Leave out what was graded before and is still the same.")
+@click.option("--jobs", type=click.IntRange(min=1), default=None, help="How many run at a time; one per processor.")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the results there too.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="The same for a program.")
+@click.option(
+    "--unsandboxed", is_flag=True, help="Run submissions as yourself, without protection. For trusted classes."
+)
+def grade_command(
+    assignment: str,
+    sources: tuple[Path, ...],
+    students: tuple[str, ...],
+    resume: bool,
+    jobs: int | None,
+    csv_file: Path | None,
+    json_file: Path | None,
+    unsandboxed: bool,
+) -> None:
+    """Grade a class: run every submission of ASSIGNMENT in a sandbox and record the verdicts in nbgrader's gradebook.
+
+    SOURCES are folders with one entry per student (a folder, a notebook, a zip file), or the zip file of an LMS;
+    without any, what nbgrader collected. Exit code 1 if a submission could not be graded whole.
+
+    \b
+    Example: attention grade 01_what_is_attention downloads/
+    """
+    from autograder.grading.command import Misused, run
+
+    try:
+        outcomes = run(Path.cwd(), assignment, sources, students, resume=resume, jobs=jobs, sandboxed=not unsandboxed)
+    except Misused as error:
+        fail(str(error))
+    from autograder.grading.batch import GRADED, table, write_csv, write_json
+
+    if csv_file:
+        write_csv(csv_file, outcomes)
+    if json_file:
+        write_json(json_file, outcomes)
+    for line in table(outcomes):
+        click.echo(line)
+    sys.exit(0 if all(outcome.state == GRADED for outcome in outcomes) else NOT_YET)
 
 
 @cli.command("build")

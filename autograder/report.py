@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from autograder.pictures import side_by_side
-from autograder.verdict import CheckResult, Diagnosis, Fault, Verdict
+from autograder.verdict import UNJUDGED, CheckResult, Diagnosis, Fault, Verdict
 from autograder.wording import error_line
 
 STATUS = {
@@ -19,6 +19,9 @@ STATUS = {
     "not_attempted": "not attempted",
     "error": "stopped by an error",
     "timeout": "did not return",
+    "missing": "no answer handed in",
+    "crashed": "ended its process",
+    "not_run": "not run",
 }
 # Okabe and Ito's palette, told apart by colour-blind readers and legible on light and dark.
 COLOUR = {"passed": "#009E73", "partial": "#C98A00", "not_attempted": "#8A8A8A"}
@@ -66,13 +69,13 @@ def _message(verdict: Verdict, result: CheckResult) -> str:
 def _waits(verdict: Verdict) -> str:
     if verdict.status == "not_attempted":
         return "not attempted"
-    if verdict.status == "timeout":
+    if verdict.status in UNJUDGED:
         return verdict.note
     return f"judged once {verdict.exercise.checks[0].name} holds"
 
 
 def _tail(verdict: Verdict, result: CheckResult) -> str:
-    return _waits(verdict) if result.waits and verdict.status != "timeout" else ""
+    return _waits(verdict) if result.waits and verdict.status not in UNJUDGED else ""
 
 
 def _failing(verdict: Verdict) -> list[CheckResult]:
@@ -121,7 +124,7 @@ def _cut(text: str, most: int = 300) -> str:
 
 
 def _hint(verdict: Verdict) -> str:
-    if verdict.status == "passed" or verdict.exercise.kind == "P":
+    if verdict.status == "passed" or verdict.exercise.kind == "P" or verdict.final:
         return ""
     return f'hint("{verdict.exercise.id}") gives one hint at a time'
 
@@ -195,7 +198,7 @@ def _check_list(verdict: Verdict) -> str:
         )
         tail = (
             f' <span style="opacity:.75">{escape(_waits(verdict))}</span>'
-            if waiting and verdict.status != "timeout"
+            if waiting and verdict.status not in UNJUDGED
             else ""
         )
         rows.append(

@@ -28,6 +28,7 @@ from autograder.plain import PLACEHOLDER, Unreadable, describe
 from autograder.wording import called, describe_result, error_line
 
 NOT_ATTEMPTED = "NotImplementedError"
+UNJUDGED = ("not_attempted", "timeout", "missing", "crashed", "not_run")  # of these nothing is judged
 UNTOUCHED = "untouched"  # the misconception of a repair exercise that is the code as given
 
 
@@ -85,7 +86,8 @@ class Diagnosis:
 class Verdict:
     """What a check found: status, points, one result per named check, and why.
 
-    status: passed, partial, wrong, not_attempted, error or timeout.
+    status: passed, partial, wrong, not_attempted, error or timeout; in graded runs also missing (no answer was handed
+    in), crashed (it ended its process) and not_run.
     """
 
     exercise: Exercise
@@ -93,11 +95,12 @@ class Verdict:
     checks: tuple[CheckResult, ...]
     diagnoses: tuple[Diagnosis, ...] = ()
     note: str = ""  # one line for the status itself: an answer file that cannot be read, a time limit
+    final: bool = False  # given by an instructor's run: nothing is tried again, so no hint is offered
 
     @property
     def points(self) -> int:
         """Points earned."""
-        return 0 if self.status in ("not_attempted", "timeout") else sum(result.points for result in self.checks)
+        return 0 if self.status in UNJUDGED else sum(result.points for result in self.checks)
 
     @property
     def max_points(self) -> int:
@@ -221,7 +224,12 @@ def timed_out(exercise: Exercise, note: str, cases: Sequence[Case] = (), outcome
     hung = next((case for case, outcome in zip(cases, outcomes, strict=False) if outcome.interrupted), None)
     if hung:
         note = f"{called(exercise, hung)}: {note}"
-    return Verdict(exercise, "timeout", tuple(CheckResult(check, waits=True) for check in exercise.checks), note=note)
+    return unjudged(exercise, "timeout", note)
+
+
+def unjudged(exercise: Exercise, status: str, note: str) -> Verdict:
+    """The verdict on an answer of which there is nothing to judge, with why."""
+    return Verdict(exercise, status, tuple(CheckResult(check, waits=True) for check in exercise.checks), note=note)
 
 
 def unreadable(exercise: Exercise, error: CaughtError) -> Verdict:

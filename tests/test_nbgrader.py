@@ -141,6 +141,8 @@ class Course:
         self.course = self.root / "course"
         self.logs = folder / "logs"
         self.logs.mkdir()
+        # Students who submit at the same moment on one machine would each try to make it.
+        (folder / "data" / "nbgrader_cache" / "attention").mkdir(parents=True)
         self.environment = os.environ | {
             "PYTHONPATH": str(REPO),
             "JUPYTER_CONFIG_DIR": str(folder / "config"),
@@ -190,8 +192,9 @@ def graded(tmp_path_factory):
         [(root, ["release_assignment", SLUG])],
         [(home, ["submit", SLUG, "--student", name]) for name, home in students.items()],
         [(root, ["list"]), (root, ["list", "--inbound"]), (root, ["collect", SLUG])],
-        [(root, ["autograde", SLUG]), *((root, ["validate", path]) for path in validated)],
-        [(root, ["generate_feedback", SLUG]), (root, ["export"])],
+        # Two validations at a time can take the same port for their kernels.
+        [(root, ["autograde", SLUG]), (root, ["validate", validated[0]])],
+        [(root, ["generate_feedback", SLUG]), (root, ["export"]), (root, ["validate", validated[1]])],
         [(root, ["release_feedback", SLUG])],
     )
     return course
@@ -270,7 +273,7 @@ def test_a_graded_run_skips_experiments_and_meets_no_error(graded):
 
 def test_a_check_cell_tagged_to_be_skipped_is_run_all_the_same(graded):
     """nbgrader gives full points to a check cell without a result, and by default nbclient skips cells of this tag."""
-    assert graded.autograded("untouched")["check_softmax"].metadata.tags == ["skip-execution"]
+    assert "tags" not in graded.autograded("untouched")["check_softmax"].metadata
     assert graded.autograded("untouched")["check_softmax"].outputs
 
 
