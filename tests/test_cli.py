@@ -1,16 +1,21 @@
 """The command `attention`: its verdicts, its exit codes, and what it says when it is used wrongly."""
 
+import ast
 import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import nbformat
 import pytest
 
 from autograder.exercise import exercises
 from autograder.record import Record
 from autograder.solutions import model_answer
 from autograder.workspace import MARKER
+
+REPO = Path(__file__).resolve().parent.parent
 
 RIGHT = """
 import numpy as np
@@ -93,10 +98,25 @@ def test_an_answer_file_gets_the_documented_json_and_exit_code(case, tmp_path):
         assert any(check["message"] for check in verdict["checks"])
 
 
-@pytest.mark.parametrize("name", [name for name, exercise in exercises().items() if exercise.kind != "R"])
-def test_every_model_answer_passes_as_an_answer_file(name, tmp_path):
+# One exercise of each notebook: that every model answer passes in its notebook is seen by the build and by nbval.
+LAST = {exercise.notebook: name for name, exercise in exercises().items() if exercise.kind not in "PR"}
+
+
+def _answer_file(notebook):
+    """The imports of a notebook and its model answers."""
+    cells = nbformat.read(REPO / "solutions" / notebook / f"{notebook}.ipynb", as_version=4).cells
+    trees = [ast.parse(cell.source) for cell in cells if cell.cell_type == "code"]
+    imports = [
+        ast.unparse(node) for tree in trees for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))
+    ]
+    mine = [exercise for exercise in exercises().values() if exercise.notebook == notebook and exercise.kind != "R"]
+    return "\n".join([*imports, *map(model_answer, mine)]) + "\n"
+
+
+@pytest.mark.parametrize("name", LAST.values())
+def test_a_file_of_a_notebooks_model_answers_passes(name, tmp_path):
     file = tmp_path / "answer.py"
-    file.write_text(f"import math\nimport numpy as np\n\n\n{model_answer(exercises()[name])}\n")
+    file.write_text(_answer_file(exercises()[name].notebook))
     done = attention("try", name, file, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["points"] == exercises()[name].points
