@@ -130,11 +130,20 @@ def _scalar(wanted: Any, got: Any, label: str, relative: bool) -> Difference | N
         if got == wanted:
             return None
     else:
+        got = _as_float(got)
         rtol, atol = TOLERANCES[np.dtype(np.float64)]
         if np.isclose(got, wanted, rtol=rtol, atol=0.0 if relative else atol, equal_nan=True):
             return None
-    kind = "values" if np.isfinite(got) or not np.isfinite(wanted) else "finite"
+    kind = "values" if np.isfinite(_as_float(got)) or not np.isfinite(_as_float(wanted)) else "finite"
     return Difference(kind, f"{label} = {_number(wanted)}", f"{label} = {_number(got)}")
+
+
+def _as_float(number: Any) -> Any:
+    """A whole number as a float, for NumPy, which knows none beyond 64 bits."""
+    try:
+        return float(number) if isinstance(number, int) else number
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")
 
 
 def as_array(got: Any) -> np.ndarray | None:

@@ -20,6 +20,7 @@ from autograder.exercise import Built, Seed
 MAX_DEPTH = 12
 MAX_ITEMS = 200_000  # Python objects in nested lists; arrays count as one
 MAX_ARRAY = 1 << 28  # bytes of one array
+MAX_BITS = 4096  # of one whole number; Python refuses to write out much larger ones
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ def _to_plain(value: Any, depth: int, count: list[int]) -> Any:
     count[0] += 1
     if depth > MAX_DEPTH or count[0] > MAX_ITEMS:
         return Unreadable("nested lists too deep or too long to read; return an array")
+    if kind is int and int.bit_length(value) > MAX_BITS:
+        return Unreadable(f"a whole number of {int.bit_length(value)} bits")
     if value is None or kind in (bool, int, float, complex, str, Seed, Built, Unreadable):
         return value
     if issubclass(kind, np.generic):

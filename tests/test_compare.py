@@ -36,6 +36,8 @@ AGREE = [
     (np.array([np.nan]), np.array([np.nan])),
     (True, np.array(True)),
     (None, None),
+    (2**70, 2**70),
+    (2.0**70, 2**70),
 ]
 
 
@@ -89,6 +91,12 @@ def test_each_kind_of_difference_is_found_and_named(wanted, got, kind, words):
     assert found is not None
     assert found.kind == kind
     assert words in found.got
+
+
+@pytest.mark.parametrize("got", [10**300, -(10**400), float("inf"), 0])
+@pytest.mark.parametrize("wanted", [2**70, 1.0])
+def test_a_whole_number_too_large_for_numpy_differs_and_breaks_nothing(wanted, got):
+    assert difference(wanted, got).kind in ("values", "finite")
 
 
 def test_a_change_of_precision_is_a_difference_only_where_it_is_judged():
