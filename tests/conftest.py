@@ -1,9 +1,23 @@
 """What several test files share."""
 
+import os
+import shutil
+
 import pytest
 from toys import TOYS
 
 from autograder import exercise as table
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 @pytest.fixture
@@ -14,3 +28,20 @@ def toys(monkeypatch):
     monkeypatch.setattr(table, "exercises", lambda: visible)
     monkeypatch.setattr(table, "_references", lambda module: hidden)
     return TOYS
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium, driven by Playwright; where CI runs there must be one."""
+    command = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if command is None:
+        reason = "no Chromium here: on Debian or Ubuntu, apt-get install chromium"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=command, args=list(FLAGS))
+        yield chromium
+        chromium.close()

@@ -127,6 +127,26 @@ HOSTILE = {
         for name in ("ast_transformer", "references_imported", "run_patched")
     },
 }
+SCRIPT = "<script>window.hit = 1</script><img src=x onerror='window.hit = 2'><svg onload='window.hit = 3'></svg>"
+SHOWS = f"""
+from IPython.display import HTML, Javascript, Markdown, SVG, display
+s = {SCRIPT!r}
+display(HTML(s), Markdown(s), Javascript("window.hit = 4"), SVG("<svg xmlns='http://www.w3.org/2000/svg' onload='window.hit = 5'/>"))
+display({{"text/html": s, "text/latex": s, "image/svg+xml": s, "image/png": s, "text/plain": s}}, raw=True)
+print(s)
+import sys; print(s, file=sys.stderr)
+def softmax(x, axis=-1):
+    print(s)
+    raise ValueError(s)
+"""
+
+
+def _with_scripts(cells):
+    made = nbformat.v4.new_markdown_cell(f"{SCRIPT}\n\n```\n{SCRIPT}\n```\n[x](javascript:window.hit=6)")
+    return [made, *cells, nbformat.v4.new_code_cell(f"# {SCRIPT}\nraise RuntimeError({SCRIPT!r})"), made]
+
+
+HOSTILE["scripts"] = (f"{SLUG}.ipynb", text(changed(SHOWS, _with_scripts)), 0, "graded")
 CLASS = HONEST | BROKEN | HOSTILE
 NOTHING = ["nothing", "linked"]  # two more: an empty folder, and a link to somebody else's work
 
@@ -240,6 +260,21 @@ def test_a_regrade_supersedes_the_old_result_also_when_it_is_worse(course, run):
     (course / "inbox" / "helper" / f"{SLUG}.ipynb").write_bytes(b"{")
     attention(course, "grade", SLUG, "inbox", "--student", "helper")
     assert scores(course, "helper")["check_softmax"] == (0.0, False)
+
+
+def test_no_script_of_a_students_runs_on_the_feedback_page(course, run, browser):
+    done = command(course, sys.executable, "-m", "nbgrader", "generate_feedback", SLUG, "--student", "scripts")
+    assert done.returncode == 0, done.stderr
+    page = browser.new_page()
+    page.goto((course / "course" / "feedback" / "scripts" / SLUG / f"{SLUG}.html").as_uri())
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.hit === undefined")
+    assert "window.hit = 1" in page.inner_text("body"), "their text is shown as text"
+    assert "ValueError" in page.inner_text("body")
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', `<img src=x onerror='window.hit = 9'>`)")
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.hit === 9"), "a script would have been seen to run"
+    page.close()
 
 
 def test_the_secret_is_the_owners_alone_and_stays(course, run):
