@@ -482,11 +482,15 @@ def test_outputs_that_another_machine_would_not_give_are_refused(tmp_path):
         shows(f"{exercise.points}", **{"text/html": "<b>prediction noted</b>"}),
         shows(f"{exercise.points}.0", **{"text/html": "<b>passed</b>"}),
         shows("0.25"),
+        new_code_cell("x", outputs=[new_output("display_data", {"image/png": "aGk="})]),
+        new_code_cell(
+            "x", outputs=[new_output("display_data", {"image/png": "aGk="}, metadata={"image/png": {"alt": "a"}})]
+        ),
     ]
-    wanted = "memory address|path of this|a widget|stderr|ValueError: so|earns|earns nan|earns nothing|is not right"
+    wanted = "memory address|path of this|a widget|stderr|ValueError: so|earns|earns nan|earns nothing|is not right|without alt text"
     checks = {cells[index].id: exercise for index in (5, 6, 7, 8, 9)}
     told = list(execution.faults(new_notebook(cells=cells), checks, tmp_path))
-    assert [index for index, _ in told] == [0, 1, 2, 3, 4, 5, 6, 7, 8]
+    assert [index for index, _ in told] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 11]
     assert all(part in text for part, (_, text) in zip(wanted.split("|"), told, strict=True)), told
 
 
