@@ -97,7 +97,7 @@ def faults(notebook: NotebookNode, exercises: dict[str, Exercise], root: Path) -
             if any("widget" in kind for kind in output.get("data", {})):
                 yield index, "it stores a widget, empty without its kernel; draw progress only in a terminal"
             if "image/png" in output.get("data", {}) and not output.metadata.get("image/png", {}).get("alt"):
-                yield index, "it shows a figure without alt text; make it and end with plots.show(fig, alt=…) in one cell"
+                yield index, "it shows a figure without alt text; make it and plots.show(fig, alt=…) it in one cell"
             if re.search(r"\bat 0x[0-9a-f]{6,}", text):
                 yield index, "it shows a memory address, another in every run; end the cell with something readable"
             if any(len(place) > 2 and place in text for place in places):
