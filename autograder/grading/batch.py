@@ -184,6 +184,11 @@ def digest(one: Submission) -> str:
     return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
+def latest(course: Course, assignment: Assignment) -> list[Outcome]:
+    """The last outcome of every student, of this run or an earlier one, by name."""
+    return [outcome for _, outcome in sorted(_earlier(course, assignment).items())]
+
+
 def _same(earlier: Outcome | None, one: Submission) -> bool:
     return earlier is not None and earlier.digest == digest(one) and earlier.state != PROBLEM
 

@@ -11,9 +11,11 @@ from traitlets.config import PyFileConfigLoader
 
 from autograder.grading import sandbox, sources
 from autograder.grading.assignment import Assignment, assignment
-from autograder.grading.batch import Course, Outcome, grade_class
+from autograder.grading.batch import Course, Outcome, grade_class, latest
+from autograder.grading.classreport import page
 from autograder.grading.gradebook import UnknownAssignment
 from autograder.grading.intake import Submission
+from autograder.record import write_whole
 
 CONFIG = "nbgrader_config.py"
 
@@ -52,9 +54,13 @@ def run(
     if not found:
         raise Misused(f"there are no submissions of {slug}; name a folder, or collect them: nbgrader collect {slug}")
     try:
-        return grade_class(course, posed, found, jobs=jobs or os.cpu_count() or 1, resume=resume, sandboxed=sandboxed)
+        done = grade_class(course, posed, found, jobs=jobs or os.cpu_count() or 1, resume=resume, sandboxed=sandboxed)
     except (UnknownAssignment, PermissionError, ValueError) as error:
         raise Misused(str(error)) from error
+    report = course.folder / "results" / f"{slug}.html"
+    write_whole(report, page(slug, latest(course, posed)))
+    click.echo(f"the class at a glance: {report.relative_to(course.root)}", err=True)
+    return done
 
 
 def _preflight(sandboxed: bool) -> None:

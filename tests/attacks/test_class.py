@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from html import escape
 
 import nbformat
 import pytest
@@ -234,6 +235,14 @@ def test_a_wrong_answer_is_diagnosed_and_no_value_is_shown(course, run):
     (softmax,) = [one for one in outcomes(course)["bo wrong"]["exercises"] if one["exercise"] == "softmax"]
     assert softmax["diagnoses"]
     assert not [check for check in softmax["checks"] if "called" in check["message"] or "= 0." in check["message"]]
+
+
+def test_the_page_of_the_class_names_its_misconceptions_and_shows_names_as_text(course, run):
+    html = (course / "course" / "results" / f"{SLUG}.html").read_text(encoding="utf-8")
+    (softmax,) = [one for one in outcomes(course)["bo wrong"]["exercises"] if one["exercise"] == "softmax"]
+    assert escape(softmax["diagnoses"][0]["message"]) in html
+    assert f"{len(CLASS) + len(NOTHING)} submissions" in html and "cut off" in html
+    assert "<script" not in html
 
 
 def test_the_csv_is_a_row_per_student(course, run):
