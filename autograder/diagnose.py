@@ -198,6 +198,8 @@ def _blur(value: Any) -> Any:
         return value if np.isfinite(value) else float("nan")
     if isinstance(value, (tuple, list)):
         return type(value)(map(_blur, value))
+    if isinstance(value, dict):
+        return {key: _blur(item) for key, item in value.items()}
     return value
 
 
@@ -206,4 +208,6 @@ def _dtypes(value: Any) -> tuple | str:
         return value.dtype.name
     if isinstance(value, (tuple, list)):
         return tuple(map(_dtypes, value))
+    if isinstance(value, dict):
+        return tuple((str(key), _dtypes(item)) for key, item in value.items())
     return type(value).__name__

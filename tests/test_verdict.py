@@ -162,6 +162,11 @@ def test_a_gradient_that_does_not_reach_one_input_is_shown_by_its_entries():
     assert verdict.points == 2 and "gradient of x[" in to_text(verdict)
 
 
+def test_gradients_of_lower_precision_are_gradients():
+    reference = TOYS["toy_mix"][1].reference
+    assert run("toy_mix", lambda x, w: tuple(part.float().double() for part in reference(x, w)))
+
+
 def test_gradients_are_judged_under_no_grad_too_and_only_once_the_numbers_are_right():
     with torch.no_grad():
         assert run("toy_mix", TOYS["toy_mix"][1].reference)
