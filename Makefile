@@ -33,7 +33,7 @@ models: $(VENV)/models.stamp ## Install the real models that notebooks 07 and la
 test: $(VENV)/test.stamp $(VENV)/models.stamp system-packages ## Set up and run everything that CI runs
 	@$(MAKE) --no-print-directory check
 	$(ATTENTION) build --check
-	$(RUN) -m pytest tests -n $(JOBS) --dist worksteal
+	$(RUN) -m pytest tests -n $(JOBS) --dist loadgroup
 	$(NBVAL) solutions -n $(JOBS)
 	$(NBVAL) notebooks -n $(JOBS)
 	$(NBVAL) $(call FIRST,solutions) $(call FIRST,notebooks)

@@ -45,3 +45,17 @@ def browser():
         chromium = playwright.chromium.launch(executable_path=command, args=list(FLAGS))
         yield chromium
         chromium.close()
+
+
+# Files whose tests share something slow to make, which each process would make anew.
+TOGETHER = ("test_class", "test_nbgrader", "test_lab", "test_learner", "test_index")
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items):
+    """Keep what shares something slow in one process: an exercise's known mistakes, a class, a server."""
+    for item in items:
+        exercise = getattr(item, "callspec", None) and item.callspec.params.get("exercise")
+        name = getattr(exercise, "id", None) or (item.path.stem if item.path.stem in TOGETHER else None)
+        if name:
+            item.add_marker(pytest.mark.xdist_group(name))
