@@ -23,8 +23,8 @@ def gradients_of(
 
     names: the names of the positional arguments.
     Returns {"gradient of x": tensor of x's shape} for every float tensor among the arguments, 0 where nothing flows
-    back; `Unreadable` if no result has a gradient at all. The weights of the sum depend on shapes alone, so that two
-    right answers give the same gradients.
+    back; `Unreadable` if no result has a gradient at all. The weights of the sum depend on the order of the entries
+    alone, so that two right answers give the same gradients.
     """
     import torch
 
@@ -33,10 +33,14 @@ def gradients_of(
     for tensor in leaves.values():
         tensor.requires_grad_()
     with torch.enable_grad():
-        results = [tensor for _, tensor in _tensors("", call(answer, inputs, keywords)) if tensor.requires_grad]
-        if not results or not leaves:
+        terms, place = [], 0
+        for _, tensor in _tensors("", call(answer, inputs, keywords)):
+            if tensor.requires_grad:
+                terms.append((tensor.flatten() * _weights(place, tensor)).sum().double())
+            place += tensor.numel()
+        if not terms or not leaves:
             return Unreadable(f"cut off from {' and '.join(leaves)}: no gradient flows back through it")
-        total = torch.stack([(tensor * _weights_like(tensor)).sum().double() for tensor in results]).sum()
+        total = torch.stack(terms).sum()
     found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
     return {
         f"gradient of {path}": torch.zeros_like(leaf) if gradient is None else gradient
@@ -59,8 +63,8 @@ def _tensors(path: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _tensors(f'{path}["{key}"]', item)
 
 
-def _weights_like(tensor: Any) -> Any:
-    """A weight for every entry, no two alike and none near 0, whatever else the shape is."""
+def _weights(place: int, tensor: Any) -> Any:
+    """A weight for each entry from a place on, no two alike and none near 0."""
     import torch
 
-    return 1.5 + torch.cos(1.0 + 0.7 * torch.arange(tensor.numel(), dtype=tensor.dtype)).reshape(tensor.shape)
+    return 1.5 + torch.cos(1.0 + 0.7 * torch.arange(place, place + tensor.numel(), dtype=tensor.dtype))

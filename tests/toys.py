@@ -199,6 +199,7 @@ TOYS = {
             (
                 lambda x, w: (torch.einsum("ij,jk->ik", x, w).tanh(), x @ torch.ones(3, dtype=x.dtype)),
                 lambda x, w: [torch.stack([torch.tanh(row @ w) for row in x]), x.sum(1)],
+                lambda x, w: ([torch.tanh(row @ w) for row in x], [row.sum() for row in x]),
             ),
             (
                 Misconception("detached", "the results are cut off from x and w", _mixes_detached),
