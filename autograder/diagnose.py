@@ -66,8 +66,8 @@ class Comparison:
         """Whether two outcomes of a case are the same in a facet."""
         if facet == MUTATION:
             return expected.mutated == got.mutated
-        if facet == DTYPE:  # a call that ended in an error has no dtype to keep or lose
-            return expected.error is not None or got.error is not None or expected.dtypes == got.dtypes
+        if facet == DTYPE:  # a mistake that ends in an error shows nothing here, and an error shows no mistake
+            return expected.error is not None or (got.error is None and expected.dtypes == got.dtypes)
         if expected.error is not None and got.error is not None:
             return expected.error.type == got.error.type
         if expected.error is not None or got.error is not None:
