@@ -20,6 +20,8 @@ import numpy as np
 import pytest
 
 from autograder.exercise import exercises, reference_of
+from autograder.grading import sandbox
+from autograder.grading.glue import UNSANDBOXED
 from autograder.regions import answered
 from autograder.verdict import run
 
@@ -149,6 +151,8 @@ class Course:
             "JUPYTER_DATA_DIR": str(folder / "data"),
             "ATTENTION_EXCHANGE": str(folder / "exchange"),
         }
+        if sandbox.problem() is not None:  # then the rest of nbgrader's way is still to be seen
+            self.environment[UNSANDBOXED] = "1"
         self.exchange = folder / "exchange"
         self.told = {}
 

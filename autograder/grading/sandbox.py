@@ -74,9 +74,10 @@ def wrap(
     options += ["--cap-drop", "ALL", "--uid", "1000", "--gid", "1000", "--hostname", "course", "--clearenv"]
     for name, value in environment.items():
         options += ["--setenv", name, value]
-    options += [*_system(), *_interpreter(), "--proc", "/proc", "--dev", "/dev"]
+    options += ["--proc", "/proc", "--dev", "/dev"]
     for folder in (HOME, SCRATCH, "/dev/shm"):
         options += ["--size", str(limits.disk), "--tmpfs", folder]
+    options += [*_system(), *_interpreter()]  # after the scratch folder: the course may lie in the machine's own /tmp
     for path, inside in (read_only or {}).items():
         options += ["--ro-bind", str(path), inside]
     options += ["--bind", str(shared), str(shared), "--chdir", HOME]
