@@ -498,7 +498,7 @@ def attention_cases(rng):
     yield Case(first, _inputs(rng, 1, 2, 3, 1, 1))
     yield Case(apart, _inputs(rng, 4, 3, 5, 2, 6))
     yield Case(apart, _inputs(rng, 3, 3, 3, 3, 3))
-    yield Case(apart, _inputs(rng, 7, 2, 4, 3, 1, np.float32))
+    yield Case(apart, _inputs(rng, 7, 2, 4, 5, 1, np.float32))
     yield Case("one_token", _inputs(rng, 3, 1, 4, 2, 5))
     yield Case("one_token", _inputs(rng, 1, 1, 1, 1, 1))
     yield Case("mask", _inputs(rng, 2, 5, 6, 3, 4), {"mask": random_mask(rng, 5, 5)})
@@ -541,10 +541,10 @@ def _large(rng):
     yield Case("large_scores", (x, 3e3 * w_q, w_k, w_v))
     x, w_q, w_k, w_v = _inputs(rng, 2, 5, 6, 2, 3)  # masked tokens far above the others
     yield Case("large_scores", (x, 3e3 * w_q, w_k, w_v), {"mask": random_mask(rng, 5, 5)})
-    x, w_q, w_k, w_v = _inputs(rng, 2, 4, 6, 3, 5)
+    x, w_q, w_k, w_v = _inputs(rng, 2, 4, 6, 5, 3)
     x[..., 0] = 1.0
     w_q[:, 0] = w_k[:, 0] = 0
-    w_q[0, 0], w_k[0, 0] = -9.995e3 * math.sqrt(3), 1.0
+    w_q[0, 0], w_k[0, 0] = -9.995e3 * math.sqrt(5), 1.0
     yield Case("large_scores", (x, w_q, w_k, w_v), {"mask": random_mask(rng, 2, 4, 4)})
 
 
@@ -1506,7 +1506,7 @@ def tester_cases(rng):
             f = Built("f", {"kind": kind, "seed": int(rng.integers(1_000))})
             found.append(Case(check, (f, Seed(int(rng.integers(2**31))), 8 if kind in caught else 3)))
     kinds = [case.inputs[0].params["kind"] for case in found]
-    telling = [found[kinds.index(kind)] for kind in TELLING]
+    telling = [found[-1], *(found[kinds.index(kind)] for kind in TELLING)]
     return telling + [case for case in found if not any(case is other for other in telling)]
 
 

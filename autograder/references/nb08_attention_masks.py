@@ -932,8 +932,8 @@ SOFTMAX_MISCONCEPTIONS = (
         [
             _renormalised(),
             _renormalised(exact=True),
-            _renormalised(epsilon=1e-9),  # any constant down to 1e-12 gives the same here
-            _renormalised(least=1e-9),
+            *(_renormalised(epsilon=e) for e in (1e-12, 1e-10, 1e-9, 1e-8)),
+            *(_renormalised(least=e) for e in (1e-12, 1e-10, 1e-9, 1e-8)),
             maximum_of_all_keys,
         ],
     ),

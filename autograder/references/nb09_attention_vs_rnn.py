@@ -162,6 +162,10 @@ def in_double(x, w_x, w_h, b):
     return rnn_forward(*(part.double() for part in (x, w_x, w_h, b)))
 
 
+def _in_float32_and_back(x, w_x, w_h, b):
+    return rnn_forward(*(part.float() for part in (x, w_x, w_h, b))).to(x.dtype)
+
+
 def in_numpy(x, w_x, w_h, b):
     return torch.from_numpy(rnn_forward(*(part.detach() for part in (x, w_x, w_h, b))).numpy().copy())
 
@@ -224,8 +228,9 @@ def rnn_cases(rng):
     yield Case("long_sequence", given(2, 60, 3, 4, carry=0.9))
     yield Case(DIFFERENTIABLE, given(2, 5, 4, 3, np.float64))
     yield Case(DIFFERENTIABLE, given(3, 4, 3, 3, np.float64))
-    for dtype in (np.float32, np.float64):
-        yield Case(KEEPS_DTYPE, given(2, 3, 4, 5, dtype))
+    yield Case(KEEPS_DTYPE, given(2, 3, 4, 5, np.float32))
+    # So large a w_h makes rounding grow from step to step: float32 in between shows in a float64 result.
+    yield Case(KEEPS_DTYPE, given(2, 30, 4, 5, np.float64, carry=2.5))
 
 
 RNN_MISCONCEPTIONS = (
@@ -530,6 +535,11 @@ RNN_MISCONCEPTIONS = (
         "float64 inputs gave float32 states: torch.zeros is float32 unless told otherwise",
         [default_float_result, states_in_x_dtype_of_b],
     ),
+    Misconception(
+        "float32_in_between",
+        "float64 states are right only to the precision of float32: they were computed in float32 and converted back",
+        _in_float32_and_back,
+    ),
     Misconception("becomes_float64", "float32 inputs gave float64 states", in_double),
     Misconception(
         "changes_inputs",
@@ -605,9 +615,25 @@ def reach_batched(f, n, d, rng):
     return rows[:, 0].transpose(0, 1).reshape(n, -1).norm(dim=-1)
 
 
+_ROWS: dict[tuple, torch.Tensor] = {}
+
+
+def _kept_derivatives(f, x):
+    """The derivatives of the last output, kept by x and what f gives there, since many wrong answers read them."""
+    if (x == x.flatten()[0]).all():
+        return _derivatives(f, x)[0]  # nothing was drawn, and at 0 many f give the same
+    with torch.no_grad():
+        key = (x.dtype, x.shape, x.numpy().tobytes(), f(x).numpy().tobytes())
+    if key not in _ROWS:
+        if len(_ROWS) > 200:
+            _ROWS.clear()
+        _ROWS[key] = _derivatives(f, x)[0]
+    return _ROWS[key].clone()
+
+
 def _reach(measure, draw=_drawn):
     """An answer that reads the derivatives of the last output, (j, i, c), in its own way."""
-    return lambda f, n, d, rng: measure(_derivatives(f, draw(n, d, rng))[0])
+    return lambda f, n, d, rng: measure(_kept_derivatives(f, draw(n, d, rng)))
 
 
 def _frobenius(rows):
