@@ -10,6 +10,17 @@ from typing import Any
 import numpy as np
 
 from autograder.exercise import KEEPS_DTYPE, Case, Misconception, Reference, Seed
+from autograder.references.scales import (
+    by_axis_1,
+    by_d,
+    by_sqrt_d,
+    by_sqrt_dv,
+    by_sqrt_tk,
+    by_sqrt_tq,
+    by_width_of_model,
+    no_scale,
+    times_sqrt_d,
+)
 
 # --- dot_product_std -------------------------------------------------------------------------------------------------
 
@@ -442,43 +453,7 @@ def attention_renormalised(q, k, v, mask=None):
     return weights @ v, weights
 
 
-def _no_scale(q, k, v):
-    return 1.0
-
-
-def _by_sqrt_d(q, k, v):
-    return 1 / math.sqrt(q.shape[-1])
-
-
-def _by_d(q, k, v):
-    return 1 / q.shape[-1]
-
-
-def _times_sqrt_d(q, k, v):
-    return math.sqrt(q.shape[-1])
-
-
-def _by_sqrt_dv(q, k, v):
-    return 1 / math.sqrt(v.shape[-1])
-
-
-def _by_sqrt_tk(q, k, v):
-    return 1 / math.sqrt(k.shape[-2])
-
-
-def _by_sqrt_tq(q, k, v):
-    return 1 / math.sqrt(q.shape[-2])
-
-
-def _by_width_of_model(q, k, v):
-    return 1 / math.sqrt(q.shape[-1] * (q.shape[-3] if q.ndim > 3 else 1))
-
-
-def _by_axis_1(q, k, v):
-    return 1 / math.sqrt(q.shape[1])
-
-
-def _wrong(scale=_by_sqrt_d, axis=-1, mask_is=None, empty="zero", shift="row", pairs=None, average=None):
+def _wrong(scale=by_sqrt_d, axis=-1, mask_is=None, empty="zero", shift="row", pairs=None, average=None):
     """An attention with some of its parts replaced; without arguments it is a right one.
 
     scale:   `(q, k, v) -> factor` of the scores.
@@ -578,7 +553,7 @@ def keys_averaged(weights, v, k):
 
 
 def unnormalised(q, k, v, mask=None):
-    scores = _products(q, k) * _by_sqrt_d(q, k, v)
+    scores = _products(q, k) * by_sqrt_d(q, k, v)
     if mask is not None:
         scores = np.where(mask, scores, -np.inf)
     with np.errstate(all="ignore"):
@@ -587,14 +562,14 @@ def unnormalised(q, k, v, mask=None):
 
 
 def no_softmax(q, k, v, mask=None):
-    scores = _products(q, k) * _by_sqrt_d(q, k, v)
+    scores = _products(q, k) * by_sqrt_d(q, k, v)
     if mask is not None:
         scores = np.where(mask, scores, 0).astype(scores.dtype)
     return scores @ v, scores
 
 
 def returns_scores(q, k, v, mask=None):
-    scores = _products(q, k) * _by_sqrt_d(q, k, v)
+    scores = _products(q, k) * by_sqrt_d(q, k, v)
     if mask is not None:
         scores = np.where(mask, scores, -np.inf).astype(scores.dtype)
     return scaled_dot_product_attention(q, k, v, mask)[0], scores
@@ -608,7 +583,7 @@ def softmax_twice(q, k, v, mask=None):
 
 
 def scaled_after_softmax(q, k, v, mask=None):
-    _, weights = _wrong(scale=_no_scale)(q, k, v, mask)
+    _, weights = _wrong(scale=no_scale)(q, k, v, mask)
     weights = weights / math.sqrt(q.shape[-1])
     return weights @ v, weights
 
@@ -626,7 +601,7 @@ def mask_ignored(q, k, v, mask=None):
 
 
 def none_is_a_mask(q, k, v, mask=None):
-    scores = _products(q, k) * _by_sqrt_d(q, k, v)
+    scores = _products(q, k) * by_sqrt_d(q, k, v)
     scores = np.where(mask, scores, -np.inf)
     with np.errstate(all="ignore"):
         weights = _softmax(scores, -1, "row", "nan")
@@ -640,7 +615,7 @@ def none_is_a_mask_of_zeros(q, k, v, mask=None):
 
 
 def none_is_negated(q, k, v, mask=None):
-    scores = _products(q, k) * _by_sqrt_d(q, k, v)
+    scores = _products(q, k) * by_sqrt_d(q, k, v)
     scores[~mask] = -np.inf
     return scores @ v, scores
 
@@ -652,7 +627,7 @@ def truth_of_a_mask(q, k, v, mask=None):
 
 
 def mask_must_fit(q, k, v, mask=None):
-    scores = _products(q, k) * _by_sqrt_d(q, k, v)
+    scores = _products(q, k) * by_sqrt_d(q, k, v)
     if mask is not None:
         scores[~mask] = -np.inf
     weights = _softmax(scores, -1, "row", "zero")
@@ -663,7 +638,7 @@ def _filled_with(number):
     """A masked score set to a number that a real score can come near to."""
 
     def attention(q, k, v, mask=None):
-        scores = _products(q, k) * _by_sqrt_d(q, k, v)
+        scores = _products(q, k) * by_sqrt_d(q, k, v)
         if mask is not None:
             scores = np.where(mask, scores, number).astype(scores.dtype)
         weights = _softmax(scores, -1, "row", "zero")
@@ -676,7 +651,7 @@ def _filled_with(number):
 
 def _clipped_at(number):
     def attention(q, k, v, mask=None):
-        scores = np.clip(_products(q, k) * _by_sqrt_d(q, k, v), -number, number)
+        scores = np.clip(_products(q, k) * by_sqrt_d(q, k, v), -number, number)
         if mask is not None:
             scores = np.where(mask, scores, -np.inf).astype(scores.dtype)
         weights = _softmax(scores, -1, "row", "zero")
@@ -686,7 +661,7 @@ def _clipped_at(number):
 
 
 def added_minus_1e9(q, k, v, mask=None):
-    scores = _products(q, k) * _by_sqrt_d(q, k, v)
+    scores = _products(q, k) * by_sqrt_d(q, k, v)
     if mask is not None:
         scores = (scores + np.where(mask, 0.0, -1e9)).astype(scores.dtype)
     weights = _softmax(scores, -1, "row", "nan")
@@ -707,12 +682,12 @@ def nan_only_in_weights(q, k, v, mask=None):
 
 def queries_scaled_in_place(q, k, v, mask=None):
     q *= 1 / math.sqrt(q.shape[-1])
-    return _wrong(scale=_no_scale)(q, k, v, mask)
+    return _wrong(scale=no_scale)(q, k, v, mask)
 
 
 def keys_scaled_in_place(q, k, v, mask=None):
     k /= math.sqrt(k.shape[-1])
-    return _wrong(scale=_no_scale)(q, k, v, mask)
+    return _wrong(scale=no_scale)(q, k, v, mask)
 
 
 def mask_negated_in_place(q, k, v, mask=None):
@@ -795,23 +770,23 @@ def _large(rng):
 SCORES: dict[str, tuple[str, dict[str, Any]]] = {
     "no_scale": (
         "the weights are those of q kᵀ undivided: every row is too sharp, since the scores were not divided by √D",
-        {"scale": _no_scale},
+        {"scale": no_scale},
     ),
     "divided_by_d": (
         "the weights are those of q kᵀ / D: every row is too even, since the scores were divided by D and not by √D",
-        {"scale": _by_d},
+        {"scale": by_d},
     ),
     "times_sqrt_d": (
         "the weights are those of q kᵀ times √D: the scores were multiplied where they are to be divided",
-        {"scale": _times_sqrt_d},
+        {"scale": times_sqrt_d},
     ),
     "divided_by_sqrt_dv": (
         "the scores are divided by √Dv, from the width of the values, which has no part in the product of q and k",
-        {"scale": _by_sqrt_dv},
+        {"scale": by_sqrt_dv},
     ),
     "divided_by_sqrt_tk": (
         "the scores are divided by √Tk, from the number of keys; the product sums over the D numbers of a key",
-        {"scale": _by_sqrt_tk},
+        {"scale": by_sqrt_tk},
     ),
     "softmax_over_queries": (
         "every column sums to 1: the softmax ran over the queries, not over the keys",
@@ -889,18 +864,18 @@ ATTENTION_MISCONCEPTIONS = (
     Misconception(
         "divided_by_model_width",
         "with heads, the scores are divided by √(H·D): the scale is that of one head, √D",
-        _wrong(scale=_by_width_of_model),
+        _wrong(scale=by_width_of_model),
     ),
     Misconception(
         "divided_by_sqrt_tq",
         "the scores are divided by √Tq, from the number of queries; the product sums over the D numbers of a key",
-        _wrong(scale=_by_sqrt_tq),
+        _wrong(scale=by_sqrt_tq),
     ),
     Misconception(
         "width_from_axis_1",
         "right for 2-D inputs; with leading axes the scores are divided by the root of the size of axis 1, which is "
         "then not the width: it is the last axis, shape[-1]",
-        _wrong(scale=_by_axis_1),
+        _wrong(scale=by_axis_1),
     ),
     Misconception(
         "softmax_over_batch",
@@ -1041,7 +1016,7 @@ def repaired_attention(q, k, v):
     return weights @ v, weights
 
 
-def _half_repaired(scale=_by_sqrt_d, axis=-1, shift=-1):
+def _half_repaired(scale=by_sqrt_d, axis=-1, shift=-1):
     """The given function with its own shift and divisor, either of which may be as broken as before."""
 
     def attention(q, k, v):
@@ -1054,7 +1029,7 @@ def _half_repaired(scale=_by_sqrt_d, axis=-1, shift=-1):
     return attention
 
 
-as_given = _half_repaired(scale=_by_sqrt_tk, axis=-2)
+as_given = _half_repaired(scale=by_sqrt_tk, axis=-2)
 
 
 def repaired_with_softmax(q, k, v):
@@ -1070,7 +1045,7 @@ def repaired_and_float64(q, k, v):
 
 def repaired_in_place(q, k, v):
     q *= 1 / math.sqrt(q.shape[-1])
-    return _half_repaired(scale=_no_scale)(q, k, v)
+    return _half_repaired(scale=no_scale)(q, k, v)
 
 
 def repair_cases(rng):
@@ -1098,30 +1073,30 @@ REPAIR_MISCONCEPTIONS = (
         _COLUMNS,
         [_half_repaired(axis=-2), _half_repaired(axis=-2, shift=-2)],
     ),
-    Misconception("scale_left", _BY_T, _half_repaired(scale=_by_sqrt_tk)),
+    Misconception("scale_left", _BY_T, _half_repaired(scale=by_sqrt_tk)),
     Misconception(
-        "scale_left_and_shift_moved", f"{_BY_T}; and {_COLUMNS}", _half_repaired(scale=_by_sqrt_tk, axis=-2, shift=-2)
+        "scale_left_and_shift_moved", f"{_BY_T}; and {_COLUMNS}", _half_repaired(scale=by_sqrt_tk, axis=-2, shift=-2)
     ),
     Misconception(
         "scale_removed",
         "the scores are not divided at all: the divisor was to be corrected, not dropped",
-        [_half_repaired(scale=_no_scale), _half_repaired(scale=_no_scale, axis=-2)],
+        [_half_repaired(scale=no_scale), _half_repaired(scale=no_scale, axis=-2)],
     ),
     Misconception(
         "divided_by_d",
         "the scores are divided by D, not by √D",
-        [_half_repaired(scale=_by_d), _half_repaired(scale=_by_d, axis=-2)],
+        [_half_repaired(scale=by_d), _half_repaired(scale=by_d, axis=-2)],
     ),
     Misconception(
         "first_axis",
         "the sum of the softmax runs over the first axis: over the queries of a 2-D input, over the batch of a larger "
         "one",
-        [_half_repaired(axis=0), _half_repaired(axis=0, scale=_by_sqrt_tk)],
+        [_half_repaired(axis=0), _half_repaired(axis=0, scale=by_sqrt_tk)],
     ),
     Misconception(
         "over_everything",
         "all weights together sum to 1: the sum of the softmax runs over all axes",
-        [_half_repaired(axis=None), _half_repaired(axis=None, scale=_by_sqrt_tk)],
+        [_half_repaired(axis=None), _half_repaired(axis=None, scale=by_sqrt_tk)],
     ),
     Misconception(
         "axis_1",
@@ -1131,7 +1106,7 @@ REPAIR_MISCONCEPTIONS = (
     Misconception(
         "width_from_axis_1",
         "right for 2-D inputs; with leading axes the divisor is the root of the size of axis 1, which is then not D",
-        _half_repaired(scale=_by_axis_1),
+        _half_repaired(scale=by_axis_1),
     ),
     Misconception(
         "shift_over_queries",

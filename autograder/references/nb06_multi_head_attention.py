@@ -11,6 +11,17 @@ import numpy as np
 import torch
 
 from autograder.exercise import DIFFERENTIABLE, KEEPS_DTYPE, Built, Case, Misconception, Reference
+from autograder.references.scales import (
+    by_axis_1,
+    by_d,
+    by_sqrt_d,
+    by_sqrt_dv,
+    by_sqrt_tk,
+    by_sqrt_tq,
+    by_width_of_model,
+    no_scale,
+    times_sqrt_d,
+)
 
 CUT_OFF = (
     "the results are right and cut off from the inputs: no gradient flows back, as after .detach(), .item() or a copy "
@@ -76,42 +87,6 @@ def attention_by_loops(q, k, v, mask=None):
     return torch.stack(outs).reshape(*shape[:-1], v.shape[-1]), torch.stack(rows).reshape(shape)
 
 
-def _no_scale(q, k, v):
-    return 1.0
-
-
-def _by_sqrt_d(q, k, v):
-    return 1 / math.sqrt(q.shape[-1])
-
-
-def _by_d(q, k, v):
-    return 1 / q.shape[-1]
-
-
-def _times_sqrt_d(q, k, v):
-    return math.sqrt(q.shape[-1])
-
-
-def _by_sqrt_dv(q, k, v):
-    return 1 / math.sqrt(v.shape[-1])
-
-
-def _by_sqrt_tk(q, k, v):
-    return 1 / math.sqrt(k.shape[-2])
-
-
-def _by_sqrt_tq(q, k, v):
-    return 1 / math.sqrt(q.shape[-2])
-
-
-def _by_width_of_model(q, k, v):
-    return 1 / math.sqrt(q.shape[-1] * (q.shape[-3] if q.ndim > 3 else 1))
-
-
-def _by_axis_1(q, k, v):
-    return 1 / math.sqrt(q.shape[1])
-
-
 def _products(q, k):
     return q @ k.mT
 
@@ -120,9 +95,7 @@ def _average(weights, v, k):
     return weights @ v
 
 
-def _wrong(
-    scale=_by_sqrt_d, axis: Any = -1, mask_is=None, empty="zero", shift="row", pairs=_products, average=_average
-):
+def _wrong(scale=by_sqrt_d, axis: Any = -1, mask_is=None, empty="zero", shift="row", pairs=_products, average=_average):
     """An attention with some of its parts replaced; without arguments it is a right one.
 
     scale:   `(q, k, v) -> factor` of the scores.
@@ -202,28 +175,28 @@ def keys_ask(q, k, v, mask=None):
 
 
 def unnormalised(q, k, v, mask=None):
-    scores = _products(q, k) * _by_sqrt_d(q, k, v)
+    scores = _products(q, k) * by_sqrt_d(q, k, v)
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf)
     return torch.exp(scores) @ v, torch.exp(scores)
 
 
 def no_softmax(q, k, v, mask=None):
-    scores = _products(q, k) * _by_sqrt_d(q, k, v)
+    scores = _products(q, k) * by_sqrt_d(q, k, v)
     if mask is not None:
         scores = scores.masked_fill(~mask, 0)
     return scores @ v, scores
 
 
 def returns_scores(q, k, v, mask=None):
-    scores = _products(q, k) * _by_sqrt_d(q, k, v)
+    scores = _products(q, k) * by_sqrt_d(q, k, v)
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf)
     return batched_attention(q, k, v, mask)[0], scores
 
 
 def returns_scores_before_mask(q, k, v, mask=None):
-    return batched_attention(q, k, v, mask)[0], _products(q, k) * _by_sqrt_d(q, k, v)
+    return batched_attention(q, k, v, mask)[0], _products(q, k) * by_sqrt_d(q, k, v)
 
 
 def softmax_twice(q, k, v, mask=None):
@@ -235,7 +208,7 @@ def softmax_twice(q, k, v, mask=None):
 
 
 def scaled_after_softmax(q, k, v, mask=None):
-    _, weights = _wrong(scale=_no_scale)(q, k, v, mask)
+    _, weights = _wrong(scale=no_scale)(q, k, v, mask)
     weights = weights / math.sqrt(q.shape[-1])
     return weights @ v, weights
 
@@ -277,7 +250,7 @@ def axis_in_the_mask(q, k, v, mask=None):
 
 
 def mask_must_fit(q, k, v, mask=None):
-    scores = _products(q, k) * _by_sqrt_d(q, k, v)
+    scores = _products(q, k) * by_sqrt_d(q, k, v)
     if mask is not None:
         scores[~mask] = -math.inf
     weights = _softmax(scores, -1, "row", "zero")
@@ -288,7 +261,7 @@ def _filled_with(number, mended=True):
     """A masked score set to a number that a real score can come near to."""
 
     def attention(q, k, v, mask=None):
-        scores = _products(q, k) * _by_sqrt_d(q, k, v)
+        scores = _products(q, k) * by_sqrt_d(q, k, v)
         if mask is not None:
             scores = scores.masked_fill(~mask, number)
         weights = torch.softmax(scores, -1)
@@ -300,12 +273,12 @@ def _filled_with(number, mended=True):
 
 
 def clipped(q, k, v, mask=None):
-    scores = (_products(q, k) * _by_sqrt_d(q, k, v)).clamp(-100, 100)
-    return _wrong(pairs=lambda q, k: scores, scale=_no_scale)(q, k, v, mask)
+    scores = (_products(q, k) * by_sqrt_d(q, k, v)).clamp(-100, 100)
+    return _wrong(pairs=lambda q, k: scores, scale=no_scale)(q, k, v, mask)
 
 
 def added_minus_1e9(q, k, v, mask=None):
-    scores = _products(q, k) * _by_sqrt_d(q, k, v)
+    scores = _products(q, k) * by_sqrt_d(q, k, v)
     if mask is not None:
         scores = scores + torch.where(mask, 0.0, -1e9).to(scores.dtype)
     weights = torch.softmax(scores, -1)
@@ -324,7 +297,7 @@ def nan_only_in_weights(q, k, v, mask=None):
 
 def infinity_added(q, k, v, mask=None):
     """Right numbers, but 0/0 stays on the way back: only masked_fill and where stop a NaN there."""
-    scores = _products(q, k) * _by_sqrt_d(q, k, v)
+    scores = _products(q, k) * by_sqrt_d(q, k, v)
     if mask is not None:
         scores = scores + torch.zeros(mask.shape, dtype=scores.dtype).masked_fill(~mask, -math.inf)
     weights = torch.softmax(scores, -1).nan_to_num()
@@ -332,7 +305,7 @@ def infinity_added(q, k, v, mask=None):
 
 
 def infinity_added_and_filled(q, k, v, mask=None):
-    scores = _products(q, k) * _by_sqrt_d(q, k, v)
+    scores = _products(q, k) * by_sqrt_d(q, k, v)
     if mask is not None:
         scores = scores + torch.where(mask, 0.0, -math.inf).to(scores.dtype)
     weights = torch.softmax(scores, -1)
@@ -343,12 +316,12 @@ def infinity_added_and_filled(q, k, v, mask=None):
 
 def queries_scaled_in_place(q, k, v, mask=None):
     q /= math.sqrt(q.shape[-1])
-    return _wrong(scale=_no_scale)(q, k, v, mask)
+    return _wrong(scale=no_scale)(q, k, v, mask)
 
 
 def keys_scaled_in_place(q, k, v, mask=None):
     k /= math.sqrt(k.shape[-1])
-    return _wrong(scale=_no_scale)(q, k, v, mask)
+    return _wrong(scale=no_scale)(q, k, v, mask)
 
 
 def mask_negated_in_place(q, k, v, mask=None):
@@ -460,23 +433,23 @@ def _large(rng):
 SCORES: dict[str, tuple[str, dict[str, Any]]] = {
     "no_scale": (
         "the weights are those of q kᵀ undivided: every row is too sharp, since the scores were not divided by √D",
-        {"scale": _no_scale},
+        {"scale": no_scale},
     ),
     "divided_by_d": (
         "the weights are those of q kᵀ / D: every row is too even, since the scores were divided by D and not by √D",
-        {"scale": _by_d},
+        {"scale": by_d},
     ),
     "times_sqrt_d": (
         "the weights are those of q kᵀ times √D: the scores were multiplied where they are to be divided",
-        {"scale": _times_sqrt_d},
+        {"scale": times_sqrt_d},
     ),
     "divided_by_sqrt_dv": (
         "the scores are divided by √Dv, from the width of the values, which has no part in the product of q and k",
-        {"scale": _by_sqrt_dv},
+        {"scale": by_sqrt_dv},
     ),
     "divided_by_sqrt_tk": (
         "the scores are divided by √Tk, from the number of keys; the product sums over the D numbers of a key",
-        {"scale": _by_sqrt_tk},
+        {"scale": by_sqrt_tk},
     ),
     "softmax_over_queries": (
         "every column sums to 1: the softmax ran over the queries, not over the keys",
@@ -542,7 +515,7 @@ def _two_at_once():
             second, variants = MASKS[b]
             yield Misconception(f"{a}+{b}", f"{first}; and {second}", _wrong(**parts, **variants[0]))
     for a in ("softmax_over_queries", "softmax_over_everything", "reshaped_keys", "no_max_subtraction"):
-        wrong = _wrong(**SCORES[a][1], scale=_no_scale)
+        wrong = _wrong(**SCORES[a][1], scale=no_scale)
         yield Misconception(f"no_scale+{a}", f"{SCORES['no_scale'][0]}; and {SCORES[a][0]}", wrong)
 
 
@@ -551,18 +524,18 @@ ATTENTION_MISCONCEPTIONS = (
     Misconception(
         "divided_by_model_width",
         "with heads, the scores are divided by √(H·D): the scale is that of one head, √D",
-        _wrong(scale=_by_width_of_model),
+        _wrong(scale=by_width_of_model),
     ),
     Misconception(
         "divided_by_sqrt_tq",
         "the scores are divided by √Tq, from the number of queries; the product sums over the D numbers of a key",
-        _wrong(scale=_by_sqrt_tq),
+        _wrong(scale=by_sqrt_tq),
     ),
     Misconception(
         "width_from_axis_1",
         "right for 2-D inputs; with leading axes the scores are divided by the root of the size of axis 1, which is "
         "then not the width: it is the last axis, shape[-1]",
-        _wrong(scale=_by_axis_1),
+        _wrong(scale=by_axis_1),
     ),
     Misconception(
         "softmax_over_batch",
@@ -1446,20 +1419,20 @@ def _heads_two_at_once():
     for name in ("inverted_mask", "mask_after_softmax", "nan_on_empty_row", "even_on_empty_row"):
         sentence, variants = MASKS[name]
         parts = variants[0]
-        plain = _mha(core=_wrong(**parts, scale=_no_scale))
+        plain = _mha(core=_wrong(**parts, scale=no_scale))
         yield Misconception(f"no_scale+{name}", f"{NO_SCALE}; and {sentence}", plain)
         wide = _bound(BY_WIDTHS[0], **parts)
         yield Misconception(f"divided_by_sqrt_c+{name}", f"{BY_C}; and {sentence}", wide)
         lined_up = _mha(core=_wrong(**parts), fit=_as_given)
         yield Misconception(f"mask_3d_as_it_is+{name}", f"{MASK_3D}; and {sentence}", lined_up)
     yield Misconception(
-        "no_scale+mask_3d_as_it_is", f"{NO_SCALE}; and {MASK_3D}", _mha(_wrong(_no_scale), fit=_as_given)
+        "no_scale+mask_3d_as_it_is", f"{NO_SCALE}; and {MASK_3D}", _mha(_wrong(no_scale), fit=_as_given)
     )
 
 
 MHA_MISCONCEPTIONS = (
     Misconception("divided_by_sqrt_c", BY_C, [_bound(scaled) for scaled in BY_WIDTHS]),
-    Misconception("no_scale", NO_SCALE, _mha(core=_wrong(scale=_no_scale))),
+    Misconception("no_scale", NO_SCALE, _mha(core=_wrong(scale=no_scale))),
     Misconception(
         "scaled_by_c_over_h",
         "right where h·D is C, and elsewhere the scores are divided by √(C / h): the width of a head is that of its "
