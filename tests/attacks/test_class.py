@@ -17,9 +17,8 @@ from nbgrader.api import Gradebook
 from slim import RIGHT, ROOT, SLUG, WRONG, slim, submission
 
 from autograder.exercise import find
-from autograder.grading.sandbox import problem
 
-pytestmark = pytest.mark.skipif(problem() is not None, reason=f"no sandbox here: {problem()}")
+pytestmark = pytest.mark.usefixtures("sandbox_here")
 
 FULL = find("softmax").points
 WARNS = "import warnings, sys\nwarnings.warn('careful')\nprint('to stderr', file=sys.stderr)\nprint('halfway')\n"

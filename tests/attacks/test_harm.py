@@ -12,9 +12,9 @@ from slim import LIMITS, RIGHT, ROOT, SLUG, graded, submission
 from autograder.exercise import find
 from autograder.grading.kernel import Kernel
 from autograder.grading.running import _environment, _staged
-from autograder.grading.sandbox import COURSE, HOME, INPUTS, SCRATCH, problem
+from autograder.grading.sandbox import COURSE, HOME, INPUTS, SCRATCH
 
-pytestmark = pytest.mark.skipif(problem() is not None, reason=f"no sandbox here: {problem()}")
+pytestmark = pytest.mark.usefixtures("sandbox_here")
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ from slim import RIGHT, WRONG, graded, slim, submission
 from autograder.execution import ExecutionError, execute
 from autograder.exercise import find
 from autograder.grading.assignment import is_check
-from autograder.grading.sandbox import problem
 
-pytestmark = pytest.mark.skipif(problem() is not None, reason=f"no sandbox here: {problem()}")
+pytestmark = pytest.mark.usefixtures("sandbox_here")
 
 
 @pytest.fixture(scope="module")
