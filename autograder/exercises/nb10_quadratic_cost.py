@@ -1,11 +1,9 @@
 """Notebook 10, the visible half: what full self-attention costs, and exact attention without the n × n matrix."""
 
-import contextlib
-import sys
-import tracemalloc
 import warnings
 
 from autograder.exercise import INPUTS_UNCHANGED, KEEPS_DTYPE, Check, Exercise, call_answer, take_answer
+from autograder.memory import measure
 
 NOTEBOOK = "10_quadratic_cost"
 
@@ -19,48 +17,17 @@ def call_measured(answer, inputs, keywords):
     inputs: (q, k, v, size of a piece), NumPy arrays (T, D), (T, D), (T, Dv).
     Returns the result as it is, or, where the memory is measured, {"out": the result, "peak": most bytes held at once
     during the call on top of what was there before, "scores": bytes of all T × T scores, "unseen": why the peak
-    does not count, or ""}. tracemalloc sees the buffers of NumPy and not those of torch.
+    does not count, or ""}.
     """
     n = len(inputs[0]) if inputs else 0
     if n not in LIMITS:
         return call_answer(answer, inputs, keywords)
-    traced_before = tracemalloc.is_tracing()
-    if not traced_before:
-        tracemalloc.start()
-    try:
-        with _torch_watched() as torch_used:
-            held, _ = tracemalloc.get_traced_memory()
-            tracemalloc.reset_peak()
-            out = call_answer(answer, inputs, keywords)
-            stopped = not tracemalloc.is_tracing()
-            peak = max(tracemalloc.get_traced_memory()[1] - held, 0)
-    finally:
-        if not traced_before:
-            tracemalloc.stop()
+    taken = measure(lambda: call_answer(answer, inputs, keywords))
     scores = n * n * inputs[0].itemsize
-    unseen = "torch was used" if torch_used else "tracemalloc was stopped" if stopped else ""
-    if peak > LIMITS[n] * scores:
-        words = f"the call held up to {peak / 1e6:.1f} MB at once; all {n} × {n} scores are {scores / 1e6:.1f} MB"
+    if taken.peak > LIMITS[n] * scores:
+        words = f"the call held up to {taken.peak / 1e6:.1f} MB at once; all {n} × {n} scores are {scores / 1e6:.1f} MB"
         warnings.warn(words, ResourceWarning, stacklevel=2)
-    return {"out": out, "peak": peak, "scores": scores, "unseen": unseen}
-
-
-@contextlib.contextmanager
-def _torch_watched():
-    """A list that is no longer empty once torch has computed something; torch is not imported for it."""
-    used: list[bool] = []
-    if "torch" not in sys.modules:
-        yield used
-        return
-    from torch.overrides import TorchFunctionMode
-
-    class Watch(TorchFunctionMode):
-        def __torch_function__(self, func, types, args=(), kwargs=None):
-            used.append(True)
-            return func(*args, **(kwargs or {}))
-
-    with Watch():
-        yield used
+    return {"out": taken.out, "peak": taken.peak, "scores": scores, "unseen": taken.unseen}
 
 
 _MEMORY = Check(

@@ -575,7 +575,7 @@ def seen(case, result):
     n = len(case.inputs[0])
     share = _SHARES[LIMITS[n]]
     if result["unseen"]:
-        memory = f"not measured: {result['unseen']}, and tracemalloc sees the buffers of NumPy alone"
+        memory = f"not measured: {result['unseen']}"
     elif result["peak"] <= LIMITS[n] * result["scores"]:
         memory = f"at most {share} of all scores"
     elif result["peak"] < result["scores"]:
