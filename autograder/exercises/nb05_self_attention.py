@@ -142,23 +142,25 @@ def build_function(kind, seed):
     return f
 
 
-FIRST, MANY = 3, 24  # calls of a tester: this few where all say False, and at most this many
+# Calls of a tester: this few where all say False, this many where all say True, and at most this many. The same for
+# every f: a number that went with what f is would tell a tester what to say.
+FIRST, ENOUGH, MANY = 3, 8, 24
 
 
 def call_tester(answer, inputs, keywords):
     """Drive a tester: call it again and again on one f with one generator, and note what it shows to f.
 
-    inputs: (f, rng, enough); after `enough` calls that all say the same no more are made.
+    inputs: (f, rng).
     Returns a dict. answers: what the calls returned; tokens: the longest sentence that f was shown; moved: how the
     inputs of f within one call differ, a word of `_difference`, or "" if f was not called twice; still: whether some
     place kept its token whenever an x was reordered; repeats: whether a generator in the same state shows f the same;
     varies: whether the calls do not all show f the same.
     """
-    f, rng, enough = inputs
+    f, rng = inputs
     twin = copy.deepcopy(rng)
     notes: list[_Note] = []
     answers: list = []
-    while not _settled(answers, enough):
+    while not _settled(answers):
         note = _Note(f)
         notes.append(note)
         answers.append(call_answer(answer, (note.watched, rng), keywords))
@@ -176,9 +178,9 @@ def call_tester(answer, inputs, keywords):
     }
 
 
-def _settled(answers, enough):
+def _settled(answers):
     said = {str(answer) if isinstance(answer, (bool, np.bool_)) else "neither" for answer in answers}
-    return len(answers) >= MANY or (len(said) == 1 and len(answers) >= (FIRST if said == {"False"} else enough))
+    return len(answers) >= MANY or (len(said) == 1 and len(answers) >= (FIRST if said == {"False"} else ENOUGH))
 
 
 class _Note:

@@ -18,11 +18,11 @@ from nbformat.v4 import output_from_msg
 
 from autograder.grading.limits import MIB, Limits
 from autograder.grading.provisioner import kernel_manager, wait_for_sockets
+from autograder.probe import BANK, OUTCOMES
 
 START = 60.0  # seconds a kernel may take to listen
 MESSAGE = 48 * MIB  # bytes of one message; a larger one ends the connection
 QUEUED = 16  # messages that wait to be read
-OUTCOMES = "application/vnd.attention.outcomes+json"  # what a probe sends: see autograder/probe.py
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Kernel:
             (zmq.LINGER, 0),
         ):
             self._context.setsockopt(option, value)
-        environment = dict(self._environment) | {"ATTENTION_BANK": str(self.bank)}
+        environment = dict(self._environment) | {BANK: str(self.bank)}
         self._manager = kernel_manager(self._shared, self._limits, environment, self._read_only, self._sandboxed)
         self._client: BlockingKernelClient | None = None
         try:

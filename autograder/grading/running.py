@@ -6,6 +6,7 @@ are run again, without it.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import re
@@ -34,6 +35,7 @@ from autograder.grading.half import font_list, stage
 from autograder.grading.kernel import Kernel, Ran
 from autograder.grading.limits import Limits
 from autograder.grading.rebuild import EXTRA
+from autograder.probe import INPUTS
 from autograder.verdict import cases_of
 
 EXPERIMENT = "experiment"
@@ -264,7 +266,7 @@ def _ending(ran: Ran) -> NotebookNode:
 def _environment(course: str, inputs: str, home: str, scratch: str) -> dict[str, str]:
     scripts = str(Path(sys.executable).parent)
     return {
-        "ATTENTION_INPUTS": inputs,
+        INPUTS: inputs,
         "ATTENTION_STANDINS": "1",
         "HOME": home,
         "IPYTHONDIR": f"{scratch}/ipython",
@@ -284,8 +286,6 @@ def _environment(course: str, inputs: str, home: str, scratch: str) -> dict[str,
 @functools.cache
 def _staged(slug: str) -> Path:
     """The learner's half for a notebook, made once for the life of this process."""
-    import atexit
-
     folder = Path(tempfile.mkdtemp(prefix="attention-half-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     stage(slug, folder)

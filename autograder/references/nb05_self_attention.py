@@ -1504,7 +1504,7 @@ def tester_cases(rng):
     for check, (spared, caught) in CHECKED.items():
         for kind in (*spared, *caught):
             f = Built("f", {"kind": kind, "seed": int(rng.integers(1_000))})
-            found.append(Case(check, (f, Seed(int(rng.integers(2**31))), 8 if kind in caught else 3)))
+            found.append(Case(check, (f, Seed(int(rng.integers(2**31))))))
     kinds = [case.inputs[0].params["kind"] for case in found]
     telling = [found[-1], *(found[kinds.index(kind)] for kind in TELLING)]
     return telling + [case for case in found if not any(case is other for other in telling)]

@@ -8,7 +8,7 @@ import pytest
 from slim import SECRET, slim, submission
 
 from autograder import plain
-from autograder.exercise import Built, exercises
+from autograder.exercise import Built, Seed, exercises
 from autograder.grading import running, secret
 from autograder.grading.bank import MAX_AXIS, Bank
 from autograder.grading.rebuild import rebuild
@@ -73,6 +73,11 @@ def test_what_is_sent_for_a_written_test_names_nothing_and_has_an_order_of_its_o
         assert len(posed.bank) == sum(isinstance(item, Built) for case in cases for item in case.inputs)
         handles = [item["params"] for item in _built(plain.loads(sent))]
         assert handles == [{"handle": number} for number in range(len(posed.bank))]
+        # What goes with an implementation is alike for all, or random: nothing beside it says which kind it is.
+        beside = [
+            [item for item in case["inputs"] if not isinstance(item, (Built, Seed))] for case in plain.loads(sent)
+        ]
+        assert all(plain.dumps(one) == plain.dumps(beside[0]) for one in beside)
     assert len(orders) > 1
 
 
