@@ -11,8 +11,7 @@ words here is therefore no evidence that attention learns it by itself.
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,7 @@ import torch
 from autograder.material import optional
 from autograder.material.marian import NO_PIECE, Attentions, Marian, decode, encode
 from autograder.material.marian_file import BadModelFile, read_model
+from autograder.material.threads import one_thread
 
 Tensor = torch.Tensor
 
@@ -148,7 +148,7 @@ def translate_all(
     done: dict[int, Translation] = {}
     for first in range(0, len(order), batch):
         chosen = order[first : first + batch]
-        with torch.no_grad(), _one_thread():
+        with torch.no_grad(), one_thread():
             found = _greedy(translator, [sources[i] for i in chosen], attention, self_attention)
         done.update(zip(chosen, found, strict=True))
     return [done[i] for i in range(len(texts))]
@@ -164,7 +164,7 @@ def score(
 ) -> Translation:
     """Run the model over a translation that is given, whatever it would have said; all positions at once."""
     source, wanted = translator.ids(text), translator.ids(target)
-    with torch.no_grad(), _one_thread():
+    with torch.no_grad(), one_thread():
         ids, mask = _padded([source])
         enc, encoder_weights = encode(translator.marian, ids, mask, self_attention)
         previous = torch.tensor([[NO_PIECE, *wanted[:-1]]])
@@ -222,14 +222,3 @@ def _padded(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
     return ids, torch.arange(ids.shape[1]) < lengths[:, None]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread: on shared cores a second one makes single sentences and small batches much slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
