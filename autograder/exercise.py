@@ -96,6 +96,8 @@ class Exercise:
     library:    `"torch"` turns array inputs into tensors.
     builders:   what `Built` inputs may name.
     call:       `(answer, inputs, keywords) -> outputs`; outputs must be plain data.
+    measures:   checks that grade memory: there, outputs are a dict whose `"peak"` is a number of bytes. A graded run
+                calls them in a process of their own, and takes what was seen from outside if that is more.
     """
 
     id: str
@@ -112,6 +114,7 @@ class Exercise:
     library: Literal["numpy", "torch"] = "numpy"
     builders: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     call: Callable[[Any, tuple, Mapping[str, Any]], Any] = call_answer
+    measures: tuple[str, ...] = ()
 
     @property
     def points(self) -> int:

@@ -6,16 +6,17 @@ changed it. What is right is known only to whoever reads what it sends.
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from autograder import plain
 from autograder.attempt import case_from_plain
 from autograder.calling import call_case, realise
-from autograder.exercise import Built, Exercise, find
+from autograder.exercise import Built, Case, Exercise, find
 
 INPUTS = "ATTENTION_INPUTS"  # the folder with one file of cases per exercise; set in graded runs only
 BANK = "ATTENTION_BANK"  # the socket at which the implementations answer that a written test is tried on
@@ -49,7 +50,31 @@ def probe(exercise_id: str, names: Mapping[str, Any]) -> None:
         return
     for data in plain.loads(Path(os.environ[INPUTS], f"{exercise_id}.json").read_bytes()):
         case = case_from_plain(data)
-        _send(call_case(exercise, names[exercise_id], case, build=_remote(exercise)).to_plain())
+        call = functools.partial(_called, exercise, names[exercise_id], case)
+        _send(_apart(call) if case.check in exercise.measures else call())
+
+
+def _called(exercise: Exercise, answer: Any, case: Case) -> dict[str, Any]:
+    return call_case(exercise, answer, case, build=_remote(exercise)).to_plain()
+
+
+def _apart(call: Callable[[], Any]) -> Any:
+    """What a call gives in a forked process, where its memory can be told from the kernel's."""
+    receive, send = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            with os.fdopen(send, "wb") as pipe:
+                pipe.write(plain.dumps(call()))
+        finally:
+            os._exit(0)
+    os.close(send)
+    with os.fdopen(receive, "rb") as pipe:
+        data = pipe.read()
+    os.waitpid(child, 0)
+    if not data:
+        raise RuntimeError("the process in which memory is measured ended before its call did")
+    return plain.loads(data)
 
 
 def _send(frame: Any) -> None:

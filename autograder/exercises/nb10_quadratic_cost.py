@@ -16,8 +16,7 @@ def call_measured(answer, inputs, keywords):
 
     inputs: (q, k, v, size of a piece), NumPy arrays (T, D), (T, D), (T, Dv).
     Returns the result as it is, or, where the memory is measured, {"out": the result, "peak": most bytes held at once
-    during the call on top of what was there before, "scores": bytes of all T × T scores, "unseen": why the peak
-    does not count, or ""}.
+    during the call on top of what was there before, "unseen": why the peak does not count, or ""}.
     """
     n = len(inputs[0]) if inputs else 0
     if n not in LIMITS:
@@ -27,7 +26,7 @@ def call_measured(answer, inputs, keywords):
     if taken.peak > LIMITS[n] * scores:
         words = f"the call held up to {taken.peak / 1e6:.1f} MB at once; all {n} × {n} scores are {scores / 1e6:.1f} MB"
         warnings.warn(words, ResourceWarning, stacklevel=2)
-    return {"out": taken.out, "peak": taken.peak, "scores": scores, "unseen": taken.unseen}
+    return {"out": taken.out, "peak": taken.peak, "unseen": taken.unseen}
 
 
 _MEMORY = Check(
@@ -152,6 +151,7 @@ EXERCISES = (
         ),
         axes=_AXES,
         call=call_measured,
+        measures=("memory",),
     ),
     Exercise(
         id="online_attention",
@@ -186,6 +186,7 @@ EXERCISES = (
         ),
         axes=_AXES,
         call=call_measured,
+        measures=("memory",),
     ),
     Exercise(
         id="doubling",

@@ -44,9 +44,9 @@ def measured(problem):
     """Make a driver: it calls an answer as usual, but on a generator alone it measures a long problem.
 
     problem: `(rng, **sizes) -> (inputs, keywords)` of the long call; `n` is one of the sizes.
-    The driver then returns {"budget": bytes allowed, "n": the length measured last, "peak": the most bytes that were
-    held there beyond the inputs, "unseen": why that does not count, or "", "rows": some rows of the result, None where
-    the budget was broken or the peak does not count}.
+    The driver then returns {"n": the length measured last, "peak": the most bytes that were held there beyond the
+    inputs, "unseen": why that does not count, or "", "rows": some rows of the result, None where the budget was broken
+    or the peak does not count}.
     Two short problems come first. If they look as if memory grew like n², lengths at which that would break the budget
     are tried before the whole one, so that a machine is not asked for gigabytes; only what was measured counts.
     """
@@ -69,7 +69,7 @@ def measured(problem):
             sizes = sorted({min(8, max(3, math.ceil(enough / part))) * part, 8 * part, n})
         for size in sizes:
             taken = run(size)
-            found = {"budget": budget, "n": size, "peak": taken.peak, "unseen": taken.unseen, "rows": None}
+            found = {"n": size, "peak": taken.peak, "unseen": taken.unseen, "rows": None}
             if taken.unseen or taken.peak > budget:
                 return found
         return found | {"rows": some_rows(taken.out, n)}
@@ -232,6 +232,7 @@ EXERCISES = (
         ),
         axes={"q": "n D", "k": "n D", "v": "n Dv", "result": "n Dv"},
         call=measured(long_window),
+        measures=("memory",),
     ),
     Exercise(
         id="block_sparse_mask",
@@ -296,6 +297,7 @@ EXERCISES = (
         ),
         axes={"q": "n D", "k": "n D", "v": "n Dv", "layout": "n/b n/b", "result": "n Dv"},
         call=measured(long_layout),
+        measures=("memory",),
     ),
     Exercise(
         id="bigbird_mask",
@@ -424,6 +426,7 @@ EXERCISES = (
         ),
         axes={"q": "Tq D", "k": "Tk D", "v": "Tk Dv", "result": "Tq Dv"},
         call=measured(long_sequence),
+        measures=("memory",),
     ),
     Exercise(
         id="reflection_11",

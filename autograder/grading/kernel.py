@@ -103,6 +103,12 @@ class Kernel:
         return self._shared / "bank"
 
     @property
+    def pid(self) -> int:
+        """The process that everything in the sandbox comes from."""
+        provisioner: Any = self._manager.provisioner
+        return provisioner.pid
+
+    @property
     def _watchdog(self) -> Any:
         return getattr(self._manager.provisioner, "watchdog", None)
 

@@ -34,6 +34,7 @@ from autograder.grading.bank import Bank
 from autograder.grading.half import font_list, stage
 from autograder.grading.kernel import Kernel, Ran
 from autograder.grading.limits import Limits
+from autograder.grading.meter import Meter
 from autograder.grading.rebuild import EXTRA
 from autograder.probe import INPUTS
 from autograder.verdict import cases_of
@@ -86,7 +87,7 @@ def execute(
     with tempfile.TemporaryDirectory(prefix="attention-inputs-") as folder:
         inputs = Path(folder, "inputs")
         inputs.mkdir()
-        posed = {name: _pose(exercise, seed, inputs) for name, exercise in assignment.judged.items()}
+        posed = {name: _pose(exercise, seed) for name, exercise in assignment.judged.items()}
         state = _Run(assignment, done, posed, inputs, limits, started, sandboxed)
         for _ in range(limits.restarts + 1):
             if state.go():
@@ -99,14 +100,22 @@ def execute(
 
 @dataclass(frozen=True)
 class Posed:
-    """The cases of an exercise as they were put: in which order, and the implementations behind the handles."""
+    """The cases of an exercise as they were put.
+
+    order:    the number of the case that was put first, second, …
+    bank:     the implementations behind the handles.
+    measured: the numbers of the cases whose memory is graded.
+    data:     the file of inputs.
+    """
 
     order: tuple[int, ...]
     bank: tuple[Built, ...]
+    measured: frozenset[int]
+    data: bytes
 
 
-def _pose(exercise: Exercise, seed: int, folder: Path) -> Posed:
-    """Write an exercise's inputs for the sandbox. A test that a learner wrote gets its bank shuffled and nameless."""
+def _pose(exercise: Exercise, seed: int) -> Posed:
+    """Draw an exercise's inputs for the sandbox. A test that a learner wrote gets its bank shuffled and nameless."""
     cases = cases_of(exercise.id, seed)
     order = list(range(len(cases)))
     bank: list[Built] = []
@@ -115,8 +124,8 @@ def _pose(exercise: Exercise, seed: int, folder: Path) -> Posed:
     sent = [_nameless(cases[index], bank) if exercise.kind == "T" else cases[index] for index in order]
     # The check that a case belongs to is nobody's business inside, but that gradients are asked for is needed there.
     data = plain.dumps([case_to_plain(case) for case in sent])
-    (folder / f"{exercise.id}.json").write_bytes(data)
-    return Posed(tuple(order), tuple(bank))
+    measured = frozenset(index for index in order if cases[index].check in exercise.measures)
+    return Posed(tuple(order), tuple(bank), measured, data)
 
 
 def _nameless(case: Case, bank: list[Built]) -> Case:
@@ -203,12 +212,18 @@ class _Run:
     def _check(self, kernel: Kernel, name: str, left: float) -> bool:
         exercise, posed = self.assignment.judged[name], self.posed[name]
         code = f'__import__("autograder.probe", fromlist=["probe"]).probe("{name}", globals())'
+        # Written only now: no cell before could know on what the answer will be called.
+        (self.inputs / f"{name}.json").write_bytes(posed.data)
         with ExitStack() as stack:
             if posed.bank:
                 stack.enter_context(Bank(kernel.bank, exercise, list(posed.bank)))
+            meter = stack.enter_context(Meter(kernel.pid)) if posed.measured else None
             ran = kernel.run(code, min(self.limits.exercise, left))
         self.finished.add(name)
-        self.done.answers[name] = self._answered(exercise, posed, ran)
+        answered = self._answered(exercise, posed, ran)
+        if meter is not None:
+            _measure(answered.outcomes, posed, meter.peak)
+        self.done.answers[name] = answered
         return not ran.ended
 
     def _answered(self, exercise: Exercise, posed: Posed, ran: Ran) -> Answered:
@@ -252,6 +267,14 @@ def _in_order(posed: Posed, outcomes: list[Outcome]) -> list[Outcome]:
     """Outcomes in the order of the cases, as far as there are any."""
     placed: dict[int, Outcome] = dict(zip(posed.order, outcomes, strict=False))
     return [placed[index] for index in range(len(posed.order)) if index in placed]
+
+
+def _measure(outcomes: list[Outcome], posed: Posed, peak: int) -> None:
+    """Let no outcome claim less memory than was seen from outside."""
+    for index in posed.measured:
+        value = outcomes[index].value if index < len(outcomes) else None
+        if isinstance(value, dict) and not (isinstance(value.get("peak"), int) and value["peak"] >= peak):
+            value["peak"] = peak
 
 
 def _why(ran: Ran, seconds: float) -> str:

@@ -573,12 +573,12 @@ def seen(case, result):
     if not isinstance(result, dict):
         return result
     n = len(case.inputs[0])
-    share = _SHARES[LIMITS[n]]
+    share, scores = _SHARES[LIMITS[n]], n * n * case.inputs[0].itemsize
     if result["unseen"]:
         memory = f"not measured: {result['unseen']}"
-    elif result["peak"] <= LIMITS[n] * result["scores"]:
+    elif result["peak"] <= LIMITS[n] * scores:
         memory = f"at most {share} of all scores"
-    elif result["peak"] < result["scores"]:
+    elif result["peak"] < scores:
         memory = f"more than {share} of all scores"
     else:
         memory = "all scores at once, or more"
