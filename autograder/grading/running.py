@@ -31,6 +31,7 @@ from autograder.exercise import Built, Case, Exercise
 from autograder.grading import sandbox
 from autograder.grading.assignment import Assignment, exercise_of, is_answer, is_check
 from autograder.grading.bank import Bank
+from autograder.grading.experiments import is_experiment, missed
 from autograder.grading.half import font_list, stage
 from autograder.grading.kernel import Kernel, Ran
 from autograder.grading.limits import Limits
@@ -39,7 +40,6 @@ from autograder.grading.rebuild import EXTRA
 from autograder.probe import INPUTS
 from autograder.verdict import cases_of
 
-EXPERIMENT = "experiment"
 MATPLOTLIB = re.compile(r"^([ \t]*)%matplotlib\b.*$", re.MULTILINE)
 
 
@@ -89,11 +89,12 @@ def execute(
         inputs.mkdir()
         posed = {name: _pose(exercise, seed) for name, exercise in assignment.judged.items()}
         state = _Run(assignment, done, posed, inputs, limits, started, sandboxed)
-        for _ in range(limits.restarts + 1):
-            if state.go():
-                break
-        else:
-            done.notes.append(f"the kernel ended {limits.restarts + 1} times; what came after was not run")
+        state.go_on()
+        names = missed(notebook, state.all_errors())
+        if names:
+            done = Executed(notebook, {name: Answered() for name in assignment.judged})
+            done.notes.append(f"run with the experiments, since an answer uses {', '.join(names)} from one")
+            _Run(assignment, done, posed, inputs, limits, time.monotonic(), sandboxed, skip=False).go_on()
     done.seconds = time.monotonic() - started
     return done
 
@@ -152,10 +153,23 @@ class _Run:
     limits: Limits
     started: float
     sandboxed: bool
+    skip: bool = True  # whether experiments are left out
     fatal: set[str] = field(default_factory=set)
     finished: set[str] = field(default_factory=set)  # checks
     shown: set[str] = field(default_factory=set)  # cells whose outputs are kept
     errors: dict[str, tuple[str, str]] = field(default_factory=dict)  # by exercise: what ended its answer cell
+
+    def go_on(self) -> None:
+        """Run every cell, in as many kernels as it takes and the limits allow."""
+        for _ in range(self.limits.restarts + 1):
+            if self.go():
+                return
+        self.done.notes.append(f"the kernel ended {self.limits.restarts + 1} times; what came after was not run")
+
+    def all_errors(self) -> list[tuple[str, str]]:
+        """What ended answers, where they were defined and where they were called."""
+        called = [one.error for answered in self.done.answers.values() for one in answered.outcomes if one.error]
+        return [*self.errors.values(), *((error.type, error.message) for error in called)]
 
     def go(self) -> bool:
         """Run every cell in one kernel; False if that kernel ended before the last."""
@@ -178,7 +192,7 @@ class _Run:
 
     def _cell(self, kernel: Kernel, cell: NotebookNode) -> bool:
         """Run one cell; False if the kernel is of no more use."""
-        skipped = EXPERIMENT in cell.metadata.get("tags", [])
+        skipped = self.skip and is_experiment(cell)
         if cell.cell_type != "code" or skipped or cell.id in self.fatal or not cell.source.strip():
             return True
         left = self.limits.total - (time.monotonic() - self.started)

@@ -5,14 +5,17 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import psutil
 import pytest
-from slim import LIMITS, RIGHT, ROOT, SLUG, graded, submission
+from slim import LIMITS, RIGHT, ROOT, SECRET, SLUG, graded, slim, submission
 
 from autograder.exercise import find
+from autograder.grading.assignment import Assignment
 from autograder.grading.kernel import Kernel
 from autograder.grading.running import _environment, _staged
 from autograder.grading.sandbox import COURSE, HOME, INPUTS, SCRATCH
+from autograder.grading.submission import grade
 
 pytestmark = pytest.mark.usefixtures("sandbox_here")
 
@@ -256,3 +259,22 @@ def test_one_exercise_that_ends_the_kernel_costs_only_itself(code):
 def test_the_next_submission_is_graded_as_if_nothing_was():
     graded(submission("import os\nwhile True: os.fork()"))
     assert graded(submission(RIGHT)).verdicts["softmax"].points == find("softmax").points
+
+
+# What it may need
+
+
+def test_an_answer_that_uses_a_name_of_an_experiment_is_run_with_the_experiments():
+    experiment = nbformat.v4.new_code_cell("LIMIT = 1e4", metadata={"tags": ["experiment"]})
+    notebook = slim().notebook
+    notebook.cells.insert(1, experiment)
+    cells = submission(RIGHT.replace("    e = np", "    assert LIMIT\n    e = np", 1))
+    found = grade(Assignment(SLUG, notebook), "mallory", cells, SECRET, LIMITS)
+    assert found.verdicts["softmax"].status == "passed"
+    assert "run with the experiments, since an answer uses LIMIT from one" in found.notes
+
+
+def test_a_name_that_nothing_binds_costs_no_second_run():
+    found = graded(submission(RIGHT.replace("np.exp", "nq.exp")))
+    assert found.verdicts["softmax"].points == 0
+    assert not [note for note in found.notes if "experiments" in note]
