@@ -81,13 +81,14 @@ if ! $(RUN) -c '$(NEW_ENOUGH)' 2>/dev/null; then \
 fi
 endef
 
-# The sandbox and the browser tests need two programs that pip cannot bring. Where they cannot be installed here, the
-# tests that need them say so.
+# The sandbox, the browser tests and the gradebook in PostgreSQL need programs that pip cannot bring. Where they cannot be
+# installed here, the tests that need them say so.
 system-packages:
 	@missing=""; \
 	command -v bwrap >/dev/null || missing=" bubblewrap"; \
 	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
 		|| missing="$$missing chromium"; \
+	command -v psql >/dev/null || missing="$$missing postgresql"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	sudo=""; [ "$$(id -u)" = 0 ] || sudo="sudo -n"; \
 	if ! command -v apt-get >/dev/null || { [ -n "$$sudo" ] && ! $$sudo true 2>/dev/null; }; then \

@@ -351,5 +351,15 @@ def test_the_jupyterlab_extensions_serve_the_same_course(graded, server):
     assert validated == {"success": True, "value": {}}
 
 
+def test_formgraders_button_grades_by_the_same_path(graded, server):
+    notebook = graded.course / "autograded" / "half" / SLUG / NOTEBOOK
+    notebook.unlink()
+    pressed = fetch(f"{server}/formgrader/api/submission/{SLUG}/half/autograde", pressed="yes")
+    assert pressed["success"], pressed
+    assert scores(graded, "half")["check_softmax"][0] == WANTED["half"]["softmax"]
+    (output,) = graded.autograded("half")["check_softmax"].outputs
+    assert 'aria-label="softmax: partly there"' in output.data["text/html"]
+
+
 def test_nothing_of_the_class_lies_outside_the_ignored_folder(graded):
     assert {path.name for path in graded.root.iterdir()} == {"solutions", "notebooks", "nbgrader_config.py", "course"}

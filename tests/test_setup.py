@@ -237,11 +237,11 @@ def test_make_test_runs_all_of_it_in_order(clone):
 @pytest.mark.parametrize(
     ("there", "root", "wanted"),
     [
-        (("bwrap", "chromium"), True, []),
-        (("bwrap", "google-chrome"), True, []),
-        (("bwrap",), True, ["update -qq", "install -y -qq --no-install-recommends chromium"]),
-        ((), True, ["update -qq", "install -y -qq --no-install-recommends bubblewrap chromium"]),
-        (("chromium",), False, None),
+        (("bwrap", "chromium", "psql"), True, []),
+        (("bwrap", "google-chrome", "psql"), True, []),
+        (("bwrap",), True, ["update -qq", "install -y -qq --no-install-recommends chromium postgresql"]),
+        ((), True, ["update -qq", "install -y -qq --no-install-recommends bubblewrap chromium postgresql"]),
+        (("chromium", "psql"), False, None),
     ],
 )
 def test_only_missing_system_packages_are_installed_and_only_where_that_is_allowed(clone, there, root, wanted):

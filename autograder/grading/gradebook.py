@@ -67,8 +67,9 @@ def supersede(gradebook: Gradebook, slug: str, student: str) -> None:
 
 def enrol(gradebook: Gradebook, slug: str, student: str, when: datetime | None = None) -> None:
     """Make sure that the gradebook has the student and a submission of theirs."""
-    gradebook.update_or_create_student(student)
-    if when is None:
-        gradebook.update_or_create_submission(slug, student)
-    else:
-        gradebook.update_or_create_submission(slug, student, timestamp=when)
+    with gradebook.db.no_autoflush:  # nbgrader fills in a submission piece by piece, of which SQLAlchemy would warn
+        gradebook.update_or_create_student(student)
+        if when is None:
+            gradebook.update_or_create_submission(slug, student)
+        else:
+            gradebook.update_or_create_submission(slug, student, timestamp=when)
