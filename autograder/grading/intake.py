@@ -22,6 +22,7 @@ from autograder.grading.limits import MIB
 
 MAX_NOTEBOOK = 32 * MIB  # bytes of one file; stored figures take most of an honest one
 MAX_ENTRIES = 2_000  # of an archive or a folder
+SHOWN = 5  # of what was not read
 MAX_RATIO = 200  # of an archive's entry, unpacked to packed
 MAX_ARCHIVE = 512 * MIB  # bytes of an archive, and of all that is read out of it
 
@@ -110,10 +111,13 @@ def from_files(student: str, files: Iterator[tuple[str, bytes | str]], assignmen
         others = [other for fit, other, *_ in found[1:] if fit > (0, 0)]
         if others:
             made.notes.append(f"other notebooks of this assignment were not read: {', '.join(others[:5])}")
-    else:
-        strangers = [f"{name}: a notebook of something else" for _, name, *_ in found]
-        made.problem = "; ".join([*reasons, *strangers][:5]) or "nothing was handed in"
-    made.notes += reasons if made.cells else []
+    reasons += [f"{name}: a notebook of something else" for fit, name, *_ in found if fit == (0, 0)]
+    if not made.cells:
+        made.problem = "; ".join(reasons[:SHOWN]) or "nothing was handed in"
+        return made
+    made.notes += reasons[:SHOWN]
+    if len(reasons) > SHOWN:
+        made.notes.append(f"and {len(reasons) - SHOWN} more files that were not read")
     return made
 
 
@@ -140,7 +144,10 @@ def files_of_folder(folder: Path) -> Iterator[tuple[str, bytes | str]]:
             if count > MAX_ENTRIES:
                 yield shown, f"more than {MAX_ENTRIES} files"
                 return
-            if path.suffix.lower() not in (".ipynb", ".zip") or name.startswith("."):
+            if name.startswith("."):
+                continue
+            if path.suffix.lower() not in (".ipynb", ".zip"):
+                yield shown, "not a notebook"
                 continue
             data = read_file(path)
             if isinstance(data, bytes) and path.suffix.lower() == ".zip":

@@ -1,4 +1,4 @@
-"""A class of thirty in one run of `attention grade`: ten honest, ten broken, ten hostile, each with the right outcome."""
+"""A class in one run of `attention grade`: honest, broken and hostile work, each with the right outcome."""
 
 import csv
 import io
@@ -75,6 +75,46 @@ def _old(made):
     return json.dumps({"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": [{"cells": cells}]}).encode()
 
 
+def _retyped(cells):
+    """The check as the text of a markdown cell, and the answer at the end."""
+    for cell in cells:
+        if cell.id == "check_softmax":
+            cell.cell_type = "markdown"
+    return [*_without(cells, "softmax"), *(cell for cell in cells if cell.id == "softmax")]
+
+
+def _edited(cells):
+    for cell in cells:
+        if cell.id == "check_softmax":
+            cell.source = "print('all right')\n7"
+            cell.metadata.nbgrader.update(points=70, grade_id="check_softmax_2", locked=False)
+    return cells
+
+
+def _of_another_time(cells):
+    for cell in cells:
+        if "nbgrader" in cell.metadata:
+            cell.metadata.nbgrader["schema_version"] = 1
+            cell.metadata.nbgrader.pop("task", None)
+    return cells
+
+
+def _waits(cells):
+    """A cell before the answer asks a question that nobody answers."""
+    return [cells[0], nbformat.v4.new_code_cell("name = input('who are you? ')"), *cells[1:]]
+
+
+def _document(made, **changes):
+    """A notebook as JSON, with changes to the document that nbformat itself would not write."""
+    document = json.loads(nbformat.writes(made)) | changes
+    return json.dumps(document).encode()
+
+
+def _without_ids(made):
+    cells = json.loads(nbformat.writes(made))["cells"]
+    return _document(made, cells=[{k: v for k, v in cell.items() if k != "id"} for cell in cells], nbformat_minor=4)
+
+
 def _zip(**files):
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
@@ -127,6 +167,34 @@ HOSTILE = {
         for name in ("ast_transformer", "references_imported", "run_patched")
     },
 }
+UNUSUAL = {
+    "schema of 2015": (f"{SLUG}.ipynb", text(changed(RIGHT, _of_another_time)), FULL, "graded"),
+    "no ids": (f"{SLUG}.ipynb", _without_ids(notebook(RIGHT)), FULL, "graded"),
+    "format 5": (f"{SLUG}.ipynb", _document(notebook(RIGHT), nbformat=5), FULL, "graded"),
+    "kernel of another language": (
+        f"{SLUG}.ipynb",
+        _document(notebook(RIGHT), metadata={"kernelspec": {"name": "cobol", "display_name": "COBOL 60"}}),
+        FULL,
+        "graded",
+    ),
+    "check retyped and moved": (f"{SLUG}.ipynb", text(changed(RIGHT, _retyped)), FULL, "graded"),
+    "check edited": (f"{SLUG}.ipynb", text(changed(WRONG, _edited)), None, "graded"),
+    "waits for an answer": (f"{SLUG}.ipynb", text(changed(RIGHT, _waits)), FULL, "graded"),
+    "one long line": (f"{SLUG}.ipynb", text(notebook(f"print('x' * 20_000_000){RIGHT}")), FULL, "graded"),
+    "too large": (f"{SLUG}.ipynb", b'{"cells": [], "x": "' + b"x" * (33 << 20) + b'"}', 0, "problem"),
+    "our names": (f"{SLUG}.ipynb", text(notebook(f"t = check = exercise = probe = names = 0{RIGHT}")), FULL, "graded"),
+    "leaves files": (f"{SLUG}.ipynb", text(notebook(f"open('left.txt', 'w').write('x'){RIGHT}")), FULL, "graded"),
+}
+# A result that says it is nothing, everything, or equal to whatever it is compared with.
+ODD = {
+    name: (f"{SLUG}.ipynb", text(notebook(f"def softmax(x, axis=-1):\n    return {result}")), 0, "graded")
+    for name, result in {
+        "zero as a result": "np.float64(0.0)",
+        "not a number": "x * np.nan",
+        "more than all": "10**6",
+        "equal to all": "type('Any', (), {'__eq__': lambda *a: True, '__array__': lambda *a, **k: 1 / 0})()",
+    }.items()
+}
 SCRIPT = "<script>window.hit = 1</script><img src=x onerror='window.hit = 2'><svg onload='window.hit = 3'></svg>"
 SHOWS = f"""
 from IPython.display import HTML, Javascript, Markdown, SVG, display
@@ -147,7 +215,7 @@ def _with_scripts(cells):
 
 
 HOSTILE["scripts"] = (f"{SLUG}.ipynb", text(changed(SHOWS, _with_scripts)), 0, "graded")
-CLASS = HONEST | BROKEN | HOSTILE
+CLASS = HONEST | BROKEN | UNUSUAL | ODD | HOSTILE
 NOTHING = ["nothing", "linked"]  # two more: an empty folder, and a link to somebody else's work
 
 
@@ -165,6 +233,8 @@ def course(tmp_path_factory):
     for student, (name, data, *_) in CLASS.items():
         (inbox / student).mkdir(parents=True)
         (inbox / student / name).write_bytes(data)
+    (inbox / "ana" / "scratch.ipynb").write_bytes(text(nbformat.v4.new_notebook()))
+    (inbox / "ana" / "notes.txt").write_text("mine")
     (inbox / "nothing").mkdir()
     (inbox / "linked").mkdir()
     (inbox / "linked" / f"{SLUG}.ipynb").symlink_to(inbox / "ana" / f"{SLUG}.ipynb")
@@ -228,6 +298,26 @@ def test_nothing_handed_in_is_no_points_and_a_reason(course, run, student):
     found = outcomes(course)[student]
     assert (found["state"], found["score"]) == ("problem", 0.0)
     assert "nothing was handed in" in str(found["reasons"]) or "link" in str(found["reasons"])
+
+
+def test_what_lies_beside_a_notebook_is_noted_and_what_a_run_writes_is_gone(course, run):
+    reasons = outcomes(course)["ana"]["reasons"]
+    assert {"scratch.ipynb: a notebook of something else", "notes.txt: not a notebook"} <= set(reasons)
+    assert not [path for path in course.rglob("left.txt")]
+
+
+def test_a_release_that_changed_after_it_was_handed_in_is_graded_as_it_is_now(course, run):
+    path = course / "notebooks" / SLUG / f"{SLUG}.ipynb"
+    before = path.read_bytes()
+    changed = nbformat.reads(before.decode(), as_version=4)
+    changed.cells.insert(1, nbformat.v4.new_code_cell("ADDED = 1"))
+    nbformat.write(changed, path)
+    try:
+        done = attention(course, "grade", SLUG, "inbox", "--student", "imports")
+    finally:
+        path.write_bytes(before)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert scores(course, "imports")["check_softmax"] == (float(FULL), False)
 
 
 def test_a_wrong_answer_is_diagnosed_and_no_value_is_shown(course, run):
