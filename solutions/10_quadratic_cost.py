@@ -528,8 +528,8 @@ check("doubling", doubling)
 #
 # The claim: full attention takes time and memory that grow like n²; online attention brings the memory to n¹, and
 # leaves the FLOPs at n². So: three functions, n from 512 to 8192, width 16, pieces of 64, float32. Memory is the same
-# in every run. Time is not, since other programs want the processor too: so three runs on other random numbers, and of
-# repeated calls the shortest.
+# in every run. Time is not, since other programs want the processor too: so three runs on other random numbers, and
+# where a call is short, the shortest of several.
 
 # %% tags=["experiment"]
 import time
@@ -544,9 +544,9 @@ WAYS = {
 
 # %% tags=["experiment"]
 def seconds(f, n, seed):
-    """The shortest of several calls on the random numbers of a seed; more calls where a call is short."""
+    """The time of a call on the random numbers of a seed; where a call is short, the shortest of several."""
     inputs, taken = random_qkv(n, seed=seed), []
-    for _ in range(SIZES[-1] // n + 2):
+    for _ in range(max(1, SIZES[-2] // n)):
         start = time.perf_counter()
         f(*inputs)
         taken.append(time.perf_counter() - start)
