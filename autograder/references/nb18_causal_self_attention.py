@@ -1,6 +1,6 @@
 """Notebook 18, the hidden half: references, accepted and wrong answers, cases.
 
-About 1700 lines, since a test of causality, a cache and a sampler can each be wrong in many ways of their own.
+About 2,500 lines, since a test of causality, a cache and a sampler can each be wrong in many ways of their own.
 """
 
 import math
