@@ -9,7 +9,8 @@
 
 Submissions, grades and feedback are kept in course/ beside this file, which git ignores. Two things can be elsewhere:
 
-ATTENTION_GRADEBOOK  database URL, for example postgresql://...; by default SQLite in course/
+ATTENTION_GRADEBOOK  database URL, for example postgresql+psycopg2://name@host/grades, which needs
+                     pip install psycopg2-binary; by default SQLite in course/
 ATTENTION_EXCHANGE   folder that students and instructors share; by default in course/, for one machine
 """
 

@@ -7,6 +7,12 @@ import symtable
 from collections.abc import Iterator
 
 
+def parse(source: str) -> tuple[ast.Module, frozenset[str], frozenset[str]]:
+    """Return the syntax tree of a cell, and its names as `names_of` gives them; raises SyntaxError."""
+    tree = ast.parse(source)
+    return tree, *names_of(tree, symtable.symtable(source, "cell", "exec"))
+
+
 def names_of(tree: ast.Module, top: symtable.SymbolTable) -> tuple[frozenset[str], frozenset[str]]:
     """Return the names that a cell binds at top level, and those it needs from elsewhere.
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import re
-import symtable
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Literal
 import jupytext
 
 from autograder.exercise import Exercise, nearest
-from autograder.names import names_of
+from autograder.names import parse
 from autograder.regions import MarkerError, refuse_lookalike, regions, released
 
 Role = Literal["prose", "given", "experiment", "solution", "check", "reflect"]
@@ -163,12 +162,10 @@ def _parse(source: str) -> tuple[ast.Module, frozenset[str], frozenset[str]]:
     for number, line in enumerate(source.split("\n")):
         refuse_lookalike(number, line)
     try:
-        tree = ast.parse(source)
-        top = symtable.symtable(source, "cell", "exec")
+        return parse(source)
     except SyntaxError as error:
         text = f"not plain Python ({error.msg}); magics and shell lines are not used"
         raise _Refusal(text, (error.lineno or 1) - 1) from None
-    return tree, *names_of(tree, top)
 
 
 def _judged(source: str, tree: ast.Module, table: Mapping[str, Exercise]) -> tuple[Role, Exercise] | None:

@@ -10,6 +10,8 @@ import pytest
 import torch
 from toys import TOYS
 
+from autograder.calling import call_case
+from autograder.diagnose import VALUE, Comparison, see
 from autograder.report import to_html, to_json, to_text
 from autograder.verdict import run
 
@@ -112,6 +114,18 @@ def test_an_unknown_mistake_is_not_explained():
     assert verdict.diagnoses == ()
     assert "because" not in to_text(verdict)
     assert "along axis 1 it sums to" in to_text(verdict)
+
+
+@pytest.mark.parametrize("result", [np.ones((2, 3)), torch.ones(2, 3), None, "text"])
+def test_a_mistake_whose_result_cannot_be_read_is_compared_with_any_result(result):
+    visible, hidden = TOYS["toy_scale"]
+    (case, *_) = cases = tuple(hidden.cases(np.random.default_rng(0)))
+    same = Comparison(visible, hidden, cases).same
+    unreadable, other = (
+        see(hidden, case, call_case(visible, lambda x, out=out: out, case)) for out in (object(), result)
+    )
+    assert same(0, VALUE, unreadable, unreadable)
+    assert not same(0, VALUE, unreadable, other) and not same(0, VALUE, other, unreadable)
 
 
 def test_an_error_that_only_happens_to_have_the_same_type_explains_nothing():

@@ -5,14 +5,12 @@ No model answer needs one, which the build sees to. A student may still use a na
 
 from __future__ import annotations
 
-import ast
 import re
-import symtable
 from collections.abc import Iterable
 
 from nbformat.notebooknode import NotebookNode
 
-from autograder.names import names_of
+from autograder.names import parse
 
 EXPERIMENT = "experiment"
 _UNDEFINED = re.compile(r"name '(\w+)' is not defined")
@@ -33,8 +31,8 @@ def missed(notebook: NotebookNode, errors: Iterable[tuple[str, str]]) -> list[st
     for cell in notebook.cells:
         if wanted and cell.cell_type == "code" and is_experiment(cell):
             try:
-                tree, table = ast.parse(cell.source), symtable.symtable(cell.source, cell.id, "exec")
-            except (SyntaxError, ValueError):  # a magic; the release's own cells have none
+                _, defines, _ = parse(cell.source)
+            except (SyntaxError, ValueError):  # a student's own cell with this tag, and a magic in it
                 continue
-            bound |= names_of(tree, table)[0]
+            bound |= defines
     return sorted(wanted & bound)

@@ -94,7 +94,7 @@ def execute(
         if names:
             done = Executed(notebook, {name: Answered() for name in assignment.judged})
             done.notes.append(f"run with the experiments, since an answer uses {', '.join(names)} from one")
-            _Run(assignment, done, posed, inputs, limits, time.monotonic(), sandboxed, skip=False).go_on()
+            _Run(assignment, done, posed, inputs, limits, started, sandboxed, skip=False).go_on()
     done.seconds = time.monotonic() - started
     return done
 
@@ -226,13 +226,15 @@ class _Run:
     def _check(self, kernel: Kernel, name: str, left: float) -> bool:
         exercise, posed = self.assignment.judged[name], self.posed[name]
         code = f'__import__("autograder.probe", fromlist=["probe"]).probe("{name}", globals())'
-        # Written only now: no cell before could know on what the answer will be called.
-        (self.inputs / f"{name}.json").write_bytes(posed.data)
+        # There for this call alone: no other cell, also of a later kernel, knows on what the answer is called.
+        inputs = self.inputs / f"{name}.json"
+        inputs.write_bytes(posed.data)
         with ExitStack() as stack:
             if posed.bank:
                 stack.enter_context(Bank(kernel.bank, exercise, list(posed.bank)))
             meter = stack.enter_context(Meter(kernel.pid)) if posed.measured else None
             ran = kernel.run(code, min(self.limits.exercise, left))
+        inputs.unlink()
         self.finished.add(name)
         answered = self._answered(exercise, posed, ran)
         if meter is not None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from autograder.exercise import KEEPS_DTYPE, Built, Case, Misconception, Reference, Seed
+from autograder.references import written_tests
 
 # --- self_attention --------------------------------------------------------------------------------------------------
 
@@ -1242,7 +1243,6 @@ WHAT: dict[str, tuple[bool, str]] = {
     "last feature": (False, "is attention, with a number of its own for every place added to the last feature"),
     "small leak": (False, "is attention, with 0.001 added or subtracted according to the place"),
 }
-SHARE = 8 / 24  # of the calls that must find out an f that is not equivariant
 
 
 def check_permutation_equivariant(f, rng):
@@ -1510,19 +1510,6 @@ def tester_cases(rng):
     return telling + [case for case in found if not any(case is other for other in telling)]
 
 
-def _verdicts(found):
-    """How many calls said True, and how many calls there were; or what is wrong with a result."""
-    said = [item.item() if isinstance(item, np.ndarray) and item.ndim == 0 else item for item in found["answers"]]
-    for item in said:
-        if isinstance(item, np.ndarray):
-            return f"the result is an array of shape {item.shape}; one True or False is wanted"
-        if item is None:
-            return "the result is None; True or False is wanted"
-        if not isinstance(item, bool):
-            return f"the result is of type {type(item).__name__}; True or False is wanted"
-    return sum(said), len(said)
-
-
 def _how(found):
     """What f was shown, in a form in which two testers of one kind are alike."""
     return min(found["tokens"], 4), found["moved"], found["still"]
@@ -1542,31 +1529,13 @@ SHOWN = {
 def same_findings(case, wanted, got):
     """Whether two testers come to the same finding on one f; two that are wrong must also be wrong in the same way."""
     truth, what = WHAT[case.inputs[0].params["kind"]]
-    a, b = _verdicts(wanted), _verdicts(got)
-    if isinstance(b, str) or isinstance(a, str):
-        return None if a == b else b if isinstance(b, str) else "True or False"
-    if case.check == "draws_from_rng":
-        if (wanted["repeats"], wanted["varies"]) == (got["repeats"], got["varies"]):
-            return None
-        return _randomness(got)
-    right = [_is_right(truth, *verdicts) for verdicts in (a, b)]
-    if right[0] == right[1] and (right[0] or _how(wanted) == _how(got)):
-        return None
-    said, calls = b
-    return (
-        f"True in {said} of {calls} calls for an f that {what}; the longest sentence f was shown has "
-        f"{got['tokens']} tokens, and {SHOWN.get(got['moved'], 'its inputs differ')}"
-    )
 
+    def told(found):
+        shown = SHOWN.get(found["moved"], "its inputs differ")
+        return f"{what}; the longest sentence f was shown has {found['tokens']} tokens, and {shown}"
 
-def _is_right(truth, said, calls):
-    return said == calls if truth else calls - said >= SHARE * calls
-
-
-def _randomness(found):
-    if not found["repeats"]:
-        return "two generators in the same state show f different inputs"
-    return "every call shows f the same inputs" if not found["varies"] else "the inputs of f follow rng"
+    random = case.check == "draws_from_rng"
+    return written_tests.same_findings(wanted, got, truth=truth, random=random, how=_how, told=told)
 
 
 TESTER_MISCONCEPTIONS = (

@@ -567,9 +567,13 @@ def scaled_by_c_over_h(dec, enc, w_q, w_k, w_v, w_o, h, src_mask=None):
     return _cross(core)(dec, enc, w_q, w_k, w_v, w_o, h, src_mask)
 
 
+def _into_width(c):
+    """Splits into heads as if all of them together had the width of the model."""
+    return lambda x, h: x.reshape(*x.shape[:2], h, c // h).transpose(1, 2)
+
+
 def width_of_c(dec, enc, w_q, w_k, w_v, w_o, h, src_mask=None):
-    split = lambda x, h: x.reshape(*x.shape[:2], h, dec.shape[2] // h).transpose(1, 2)  # noqa: E731 - one line of one use
-    return _cross(split=split)(dec, enc, w_q, w_k, w_v, w_o, h, src_mask)
+    return _cross(split=_into_width(dec.shape[2]))(dec, enc, w_q, w_k, w_v, w_o, h, src_mask)
 
 
 def _causal(shift, with_mask=True):
@@ -916,8 +920,7 @@ def _kv(split=split_heads, order=(0, 1), change=lambda k, v: (k, v), enc_is=lamb
 
 
 def kv_width_of_c(enc, w_k, w_v, h):
-    split = lambda x, h: x.reshape(*x.shape[:2], h, enc.shape[2] // h).transpose(1, 2)  # noqa: E731 - one line of one use
-    return _kv(split)(enc, w_k, w_v, h)
+    return _kv(_into_width(enc.shape[2]))(enc, w_k, w_v, h)
 
 
 def _kv_inputs(rng, b, ts, c, h, d, dtype=np.float64):
@@ -1125,8 +1128,7 @@ def step_scaled_by_c_over_h(x_t, kv, w_q, w_o, h, src_mask=None):
 
 
 def step_width_of_c(x_t, kv, w_q, w_o, h, src_mask=None):
-    split = lambda x, h: x.reshape(*x.shape[:2], h, x_t.shape[2] // h).transpose(1, 2)  # noqa: E731 - one line of one use
-    return _step(split=split)(x_t, kv, w_q, w_o, h, src_mask)
+    return _step(split=_into_width(x_t.shape[2]))(x_t, kv, w_q, w_o, h, src_mask)
 
 
 def step_appends(x_t, kv, w_q, w_o, h, src_mask=None):

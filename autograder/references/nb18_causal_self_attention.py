@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 
 from autograder.exercise import DIFFERENTIABLE, KEEPS_DTYPE, Built, Case, Misconception, Reference, Seed
+from autograder.references import written_tests
 from autograder.references.scales import by_d, by_sqrt_d, by_width_of_model, no_scale, times_sqrt_d
 
 INF = math.inf
@@ -540,7 +541,6 @@ WHAT: dict[str, tuple[bool, str]] = {
     "small leak": (False, "is causal attention, plus two hundredths of the next token"),
     "small leak at the end": (False, "is causal attention, plus five hundredths of the last token one place before it"),
 }
-SHARE = 8 / 24  # of the calls that must find out an f that is not causal
 
 
 def _normal(rng, *shape):
@@ -911,19 +911,6 @@ def tester_cases(rng):
     return telling + [item for item in found if not any(item is other for other in telling)]
 
 
-def _verdicts(found):
-    """How many calls said True, and how many calls there were; or what is wrong with a result."""
-    said = [item.item() if isinstance(item, np.ndarray) and item.ndim == 0 else item for item in found["answers"]]
-    for item in said:
-        if isinstance(item, np.ndarray):
-            return f"the result is an array of shape {item.shape}; one True or False is wanted"
-        if item is None:
-            return "the result is None; True or False is wanted"
-        if not isinstance(item, bool):
-            return f"the result is of type {type(item).__name__}; True or False is wanted"
-    return sum(said), len(said)
-
-
 def _how(case, found):
     """What f was shown, in a form in which two tests of one kind are alike."""
     n, starts = case.inputs[1], found["starts"]
@@ -945,28 +932,14 @@ def _shown(case, found):
 def same_findings(case, wanted, got):
     """Whether two tests come to the same finding on one f; two that are wrong must also be wrong in the same way."""
     truth, what = WHAT[case.inputs[0].params["kind"]]
-    a, b = _verdicts(wanted), _verdicts(got)
-    if isinstance(b, str) or isinstance(a, str):
-        return None if a == b else b if isinstance(b, str) else "True or False"
-    if case.check == "draws_from_rng":
-        if (wanted["repeats"], wanted["varies"]) == (got["repeats"], got["varies"]):
-            return None
-        return _randomness(got)
-    right = [_is_right(truth, *verdicts) for verdicts in (a, b)]
-    if right[0] == right[1] and (right[0] or _how(case, wanted) == _how(case, got)):
-        return None
-    said, calls = b
-    return f"True in {said} of {calls} calls for an f that {what}; {_shown(case, got)}"
-
-
-def _is_right(truth, said, calls):
-    return said == calls if truth else calls - said >= SHARE * calls
-
-
-def _randomness(found):
-    if not found["repeats"]:
-        return "two generators in the same state show f different inputs"
-    return "every call shows f the same inputs" if not found["varies"] else "the inputs of f follow rng"
+    return written_tests.same_findings(
+        wanted,
+        got,
+        truth=truth,
+        random=case.check == "draws_from_rng",
+        how=lambda found: _how(case, found),
+        told=lambda found: f"{what}; {_shown(case, found)}",
+    )
 
 
 TESTER_MISCONCEPTIONS = (

@@ -1,7 +1,7 @@
 """What a submission is asked: inputs of its own, the same again in a regrade, nameless where names would tell."""
 
 import stat
-from collections import Counter
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +9,8 @@ import pytest
 from slim import SECRET, slim, submission
 
 from autograder import plain
-from autograder.exercise import Built, Seed, exercises
+from autograder.calling import call_case
+from autograder.exercise import Built, Seed, exercises, reference_of
 from autograder.grading import running, secret
 from autograder.grading.bank import MAX_AXIS, Bank
 from autograder.grading.rebuild import rebuild
@@ -74,12 +75,14 @@ def test_what_is_sent_for_a_written_test_names_nothing_and_has_an_order_of_its_o
         assert len(posed.bank) == sum(isinstance(item, Built) for case in cases for item in case.inputs)
         handles = [item["params"] for item in _built(plain.loads(sent))]
         assert handles == [{"handle": number} for number in range(len(posed.bank))]
-        # What goes with an implementation, such as sizes, goes with others as well: it does not say which one it is.
-        beside = Counter(
-            plain.dumps([item for item in case["inputs"] if not isinstance(item, (Built, Seed))])
-            for case in plain.loads(sent)
-        )
-        assert min(beside.values()) > 1
+        # Nothing beside an implementation, such as sizes, says which kind it is: whatever goes with one that is as it
+        # should be goes with another that is not.
+        kinds = defaultdict(set)
+        for case, sent_case in zip([cases[index] for index in posed.order], plain.loads(sent), strict=True):
+            beside = [item for item in sent_case["inputs"] if not isinstance(item, (Built, Seed))]
+            found = call_case(exercise, reference_of(exercise).reference, case).value
+            kinds[plain.dumps(beside)].add(all(found["answers"]))
+        assert all(kind == {True, False} for kind in kinds.values())
     assert len(orders) > 1
 
 
