@@ -439,7 +439,7 @@ ADDITIVE_MISCONCEPTIONS = (
     Misconception(
         "some_gradient_missing",
         "the scores are right, and to some of the inputs no gradient flows back, as after detach() or .data",
-        [_detached(which) for which in ((0, 1), (2, 3, 4), (0,), (4,))],
+        [_detached(which) for which in ((0, 1), (2, 3, 4), (0,), (1,), (2,), (3,), (4,), (2, 3))],
     ),
     Misconception(
         "default_dtype",

@@ -375,6 +375,28 @@ def only_square(x, w_q, w_k, w_v, mask=None):
     return self_attention(x, w_q, w_k, w_v, mask)
 
 
+def _kept_from_zero(x, w_q, w_k, w_v, mask=None):
+    """No maximum subtracted, and a sum of 0 replaced by 1."""
+    q, k, v = _project(x, w_q, w_k, w_v)
+    with np.errstate(all="ignore"):
+        e = np.exp(_products(q, k) * _by_sqrt_d(x, q, v))
+        e = e if mask is None else e * mask
+        total = e.sum(axis=-1, keepdims=True)
+        weights = e / np.where(total == 0, 1, total).astype(x.dtype)
+    return weights @ v, weights
+
+
+def _filled_and_zeroed(number):
+    """The same as `_filled_with`, and the weights of masked tokens set to 0 afterwards."""
+
+    def attention(x, w_q, w_k, w_v, mask=None):
+        _, weights = _filled_with(number)(x, w_q, w_k, w_v, mask)
+        weights = weights if mask is None else weights * mask
+        return weights @ (x @ w_v), weights
+
+    return attention
+
+
 def _filled_with(number):
     """A masked score set to a number that a real score can come near to."""
 
@@ -572,7 +594,8 @@ SCORES: dict[str, tuple[str, dict[str, Any]]] = {
         {"project": _picked(0, 1, 3)},
     ),
     "no_max_subtraction": (
-        "scores of ±10000 give NaN: exp overflowed or every exponential was 0, since no row had its maximum subtracted",
+        "scores of ±10000 give NaN or empty rows: exp overflowed or every exponential was 0, since no row had its "
+        "maximum subtracted",
         {"shift": "none"},
     ),
 }
@@ -608,7 +631,8 @@ MASKS: dict[str, tuple[str, list[dict[str, Any]]]] = {
 
 def _one_by_one():
     for name, (sentence, parts) in SCORES.items():
-        yield Misconception(name, sentence, _wrong(**parts))
+        others = [_kept_from_zero] if name == "no_max_subtraction" else []
+        yield Misconception(name, sentence, [_wrong(**parts), *others])
     for name, (sentence, variants) in MASKS.items():
         yield Misconception(name, sentence, [_wrong(**parts) for parts in variants])
 
@@ -705,6 +729,11 @@ ATTENTION_MISCONCEPTIONS = (
         _wrong(project=_picked(3, 3, 3)),
     ),
     Misconception(
+        "transposed_matrices",
+        "where C = D = Dv the matrices were used transposed, elsewhere the call stops: here x @ w, with w (in, out)",
+        _wrong(project=lambda x, w_q, w_k, w_v: (x @ w_q.T, x @ w_k.T, x @ w_v.T)),
+    ),
+    Misconception(
         "queries_not_projected",
         "where C = D the scores are those of x itself with the keys, elsewhere the call stops: w_q was not used",
         _wrong(project=_picked(3, 1, 2)),
@@ -772,9 +801,9 @@ ATTENTION_MISCONCEPTIONS = (
     ),
     Misconception(
         "fill_not_low_enough",
-        "where the allowed scores are near −10000, masked tokens have weight: the number put in their place is not "
-        "lower; −∞ is lower than every score",
-        [_filled_with(number) for number in (-1e4, -1e3, -100.0, -9999.0)],
+        "where the allowed scores are near −10000, masked tokens have weight or take a share: the number put in their "
+        "place is not lower; −∞ is lower than every score",
+        [build(number) for build in (_filled_with, _filled_and_zeroed) for number in (-1e4, -1e3, -100.0, -9999.0)],
     ),
     Misconception(
         "shared_out_too_late",

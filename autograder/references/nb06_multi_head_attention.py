@@ -101,7 +101,7 @@ def _wrong(scale=by_sqrt_d, axis: Any = -1, mask_is=None, empty="zero", shift="r
     scale:   `(q, k, v) -> factor` of the scores.
     axis:    of the softmax; None is all.
     mask_is: how the mask is used: inverted, after, zero, added or transposed.
-    empty:   what a query without keys gets: zero, nan, or even shares.
+    empty:   what a query without keys gets: zero, nan, or even shares; guarded: zero, wherever a sum is 0.
     shift:   what is subtracted before exp: row, all (one maximum for the tensor) or none.
     pairs:   `(q, k) -> scores`; average: `(weights, v, k) -> out`.
     """
@@ -131,7 +131,7 @@ def _softmax(scores, axis, shift, empty):
         top = top.masked_fill(top == -math.inf, 0)
     e = torch.exp(scores - top)
     total = e.sum(axes, keepdim=True)
-    if empty == "zero" and shift != "none":
+    if empty == "guarded" or (empty == "zero" and shift != "none"):
         total = total.masked_fill(total == 0, 1)
     weights = e / total
     if empty == "zero" and shift == "none":  # 0/0 of an empty row is mended, that of an underflow is not
@@ -159,11 +159,19 @@ def _only_for(ndim):
             raise ValueError(many if q.ndim > ndim else f"not enough values to unpack (expected {ndim}, got {q.ndim})")
         return batched_attention(q, k, v, mask)
 
-    return [unpacked, _wrong(axis=ndim - 1), _wrong(pairs=pairs)]
+    def by_letters(q, k):
+        lead = "abcd"[: ndim - 2]
+        return torch.einsum(f"{lead}id,{lead}jd->{lead}ij", q, k)
+
+    return [unpacked, _wrong(axis=ndim - 1), _wrong(pairs=pairs), _wrong(pairs=by_letters)]
 
 
 def by_bmm(q, k, v, mask=None):
     return _wrong(pairs=lambda q, k: torch.bmm(q, k.mT))(q, k, v, mask)
+
+
+def by_bmm_and_axes(q, k, v, mask=None):
+    return _wrong(pairs=lambda q, k: torch.bmm(q, k.transpose(1, 2)))(q, k, v, mask)
 
 
 def by_mm(q, k, v, mask=None):
@@ -258,7 +266,10 @@ def mask_must_fit(q, k, v, mask=None):
 
 
 def _filled_with(number, mended=True):
-    """A masked score set to a number that a real score can come near to."""
+    """A masked score set to a number that a real score can come near to.
+
+    mended: whether the weights of empty rows are set to 0 afterwards; "all" is those of all masked keys.
+    """
 
     def attention(q, k, v, mask=None):
         scores = _products(q, k) * by_sqrt_d(q, k, v)
@@ -266,7 +277,7 @@ def _filled_with(number, mended=True):
             scores = scores.masked_fill(~mask, number)
         weights = torch.softmax(scores, -1)
         if mask is not None and mended:
-            weights = weights * mask.any(-1, keepdim=True)
+            weights = weights * (mask if mended == "all" else mask.any(-1, keepdim=True))
         return weights @ v, weights
 
     return attention
@@ -311,6 +322,16 @@ def infinity_added_and_filled(q, k, v, mask=None):
     weights = torch.softmax(scores, -1)
     if mask is not None:
         weights = weights.masked_fill(~mask.any(-1, keepdim=True), 0.0)
+    return weights @ v, weights
+
+
+def zero_counted(q, k, v, mask=None):
+    scores = _products(q, k) * by_sqrt_d(q, k, v)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, 0)
+    weights = torch.softmax(scores, -1)
+    if mask is not None:
+        weights = weights.masked_fill(~mask, 0)
     return weights @ v, weights
 
 
@@ -465,7 +486,8 @@ SCORES: dict[str, tuple[str, dict[str, Any]]] = {
         {"pairs": reshaped_keys},
     ),
     "no_max_subtraction": (
-        "scores of ±10000 give NaN: exp overflowed or every exponential was 0, since no row had its maximum subtracted",
+        "scores of ±10000 give NaN or empty rows: exp overflowed or every exponential was 0, since no row had its "
+        "maximum subtracted",
         {"shift": "none"},
     ),
 }
@@ -500,9 +522,24 @@ MASKS: dict[str, tuple[str, list[dict[str, Any]]]] = {
 }
 
 
+def _guarded(name, build=lambda core: core):
+    """What else gives the numbers of a mistake in the scores: exponentials without a maximum, and a sum kept from 0."""
+    if name != "no_max_subtraction":
+        return []
+
+    def multiplied(q, k, v, mask=None):
+        e = torch.exp(_products(q, k) * by_sqrt_d(q, k, v))
+        e = e if mask is None else e * mask
+        total = e.sum(-1, keepdim=True)
+        weights = e / total.masked_fill(total == 0, 1)
+        return weights @ v, weights
+
+    return [build(_wrong(shift="none", empty="guarded")), build(multiplied)]
+
+
 def _one_by_one():
     for name, (sentence, parts) in SCORES.items():
-        yield Misconception(name, sentence, _wrong(**parts))
+        yield Misconception(name, sentence, [_wrong(**parts), *_guarded(name)])
     for name, (sentence, variants) in MASKS.items():
         yield Misconception(name, sentence, [_wrong(**parts) for parts in variants])
 
@@ -551,7 +588,7 @@ ATTENTION_MISCONCEPTIONS = (
     Misconception(
         "only_3d",
         "right for (B, T, D), and not with more or fewer axes: axes 1 and 2 are the last two only in 3-D",
-        [*_only_for(3), by_bmm],
+        [*_only_for(3), by_bmm, by_bmm_and_axes],
     ),
     Misconception(
         "only_4d",
@@ -586,9 +623,15 @@ ATTENTION_MISCONCEPTIONS = (
     ),
     Misconception(
         "fill_not_low_enough",
-        "where the allowed scores are near −10000, masked keys have weight: the number put in their place is not "
-        "lower; −∞ is lower than every score",
-        [_filled_with(-1e4), _filled_with(-1e4, mended=False), _filled_with(-1e3)],
+        "where the allowed scores are near −10000, masked keys have weight or take a share: the number put in their "
+        "place is not lower; −∞ is lower than every score",
+        [
+            _filled_with(-1e4),
+            _filled_with(-1e4, mended=False),
+            _filled_with(-1e4, mended="all"),
+            _filled_with(-1e3),
+            _filled_with(-1e3, mended="all"),
+        ],
     ),
     Misconception(
         "unmasked_on_empty_row",
@@ -678,6 +721,12 @@ ATTENTION_MISCONCEPTIONS = (
     ),
     Misconception("becomes_float64", BECOMES_FLOAT64, _as(batched_attention, torch.float64)),
     Misconception("becomes_float32", BECOMES_FLOAT32, _as(batched_attention, torch.float32)),
+    Misconception(
+        "masked_score_0+mask_after_softmax",
+        "masked keys weigh 0, and rows with a masked key sum to less than 1: a masked score of 0 still counts in the "
+        "sum of the softmax, for exp(0) = 1, and its weight was taken away after it",
+        zero_counted,
+    ),
     Misconception(
         "changes_q_or_k",
         "the values of an input are others after the call: /= and *= write into the tensor that was given",
@@ -1409,7 +1458,7 @@ def _in_heads():
     chosen = ("divided_by_d", "times_sqrt_d", "divided_by_sqrt_tk", "softmax_over_everything", "reshaped_keys")
     for name in (*chosen, "softmax_over_queries", "no_max_subtraction"):
         sentence, parts = SCORES[name]
-        yield Misconception(name, sentence, _mha(core=_wrong(**parts)))
+        yield Misconception(name, sentence, [_mha(core=_wrong(**parts)), *_guarded(name, _mha)])
     for name, (sentence, variants) in MASKS.items():
         yield Misconception(name, sentence, [_mha(core=_wrong(**parts)) for parts in variants])
 
@@ -1544,6 +1593,11 @@ MHA_MISCONCEPTIONS = (
         _mha(sources=(1, 0, 0)),
     ),
     Misconception(
+        "scores_transposed",
+        "the scores are k qᵀ: the row of weights belongs to a token that is read, where it should to one that asks",
+        _mha(core=keys_ask),
+    ),
+    Misconception(
         "keys_from_x_q", "the keys were made from x_q; both keys and values come from x_kv", _mha(sources=(0, 0, 1))
     ),
     Misconception(
@@ -1646,9 +1700,21 @@ MHA_MISCONCEPTIONS = (
     ),
     Misconception("becomes_float64", BECOMES_FLOAT64, _as(multi_head_attention, torch.float64)),
     Misconception("becomes_float32", BECOMES_FLOAT32, _as(multi_head_attention, torch.float32)),
+    Misconception(
+        "masked_score_0+mask_after_softmax",
+        "masked keys weigh 0, and rows with a masked key sum to less than 1: a masked score of 0 still counts in the "
+        "sum of the softmax, for exp(0) = 1, and its weight was taken away after it",
+        _mha(core=zero_counted),
+    ),
     Misconception("changes_x_q", "x_q is another after the call: something wrote into it", x_changed),
     Misconception(
         "changes_mask", "the mask is another after the call: something wrote into it", mask_negated_for_torch
+    ),
+    Misconception(
+        "fill_not_low_enough",
+        "where the allowed scores are near −10000, masked keys have weight or take a share: the number put in their "
+        "place is not lower; −∞ is lower than every score",
+        [_mha(core=_filled_with(-1e4, mended=mended)) for mended in (True, False, "all")],
     ),
     *_in_heads(),
     *_heads_two_at_once(),

@@ -368,6 +368,11 @@ STEP_MISCONCEPTIONS = (
         ],
     ),
     Misconception(
+        "multiplied",
+        "inside the tanh the projections of the state and of a word were multiplied: the two are added",
+        _scored(lambda s, enc, w_s, w_h, w: torch.tanh((s @ w_s)[:, None] * (enc @ w_h)) @ w),
+    ),
+    Misconception(
         "scaled",
         "the scores are divided by a root of a width, or by the width: additive attention has no scale",
         [
@@ -453,6 +458,29 @@ STEP_MISCONCEPTIONS = (
             _weighted(_masks_score_with_product),
             _weighted(_zeros_for_no_words(_filled(0.0))),
         ],
+    ),
+    Misconception(
+        "mask_as_zero+mask_after",
+        "padding weighs 0, and the weights of the words sum to less than 1: a score of 0 took a share in the softmax, "
+        "for exp(0) is 1, and lost it afterwards",
+        _weighted(lambda scores, src_mask: _filled(0.0)(scores, src_mask) * src_mask),
+    ),
+    Misconception(
+        "fill_not_low_enough",
+        "where the scores of words are near −10000, padding has weight or takes a share: the number in the place of "
+        "its scores is no lower; −∞ is lower than every score",
+        [
+            *(_weighted(_zeros_for_no_words(_filled(fill))) for fill in (-1e4, -1e3, -100.0)),
+            *(_weighted(lambda scores, src_mask, f=f: _filled(f)(scores, src_mask) * src_mask) for f in (-1e4, -1e3)),
+        ],
+    ),
+    Misconception(
+        "context_over_padding",
+        "the weights are right, and the context was averaged with others, in which padding has a share",
+        lambda s_prev, enc, src_mask, w_s, w_h, w: (
+            attention_step(s_prev, enc, torch.ones_like(src_mask), w_s, w_h, w)[0],
+            attention_step(s_prev, enc, src_mask, w_s, w_h, w)[1],
+        ),
     ),
     Misconception(
         "mask_added",
@@ -621,6 +649,7 @@ STEP_MISCONCEPTIONS = (
             _of_right(lambda context, weights, enc, *_: ((weights[:, None] @ enc.detach())[:, 0], weights)),
             _cut_at(0),
             _cut_at(1),
+            *(_cut_at(i) for i in (3, 4, 5)),
             _cut_at(3, 4, 5),
         ],
     ),
@@ -718,6 +747,16 @@ SHIFT_MISCONCEPTIONS = (
         "the inputs are the targets: at each position the decoder is given the very word it has to give, and learns "
         "to copy it",
         [lambda target, bos: target, lambda target, bos: target.clone()],
+    ),
+    Misconception(
+        "first_target_for_bos",
+        "bos is missing: the targets moved to the right, and the first of them stands in its place",
+        lambda target, bos: _beside(target[:, :1], target[:, :-1]),
+    ),
+    Misconception(
+        "single_position_kept",
+        "right for two positions or more; a single one keeps its target, where bos alone is wanted",
+        lambda target, bos: shift_right(target, bos) if target.shape[1] > 1 else target,
     ),
     Misconception(
         "first_replaced",
@@ -1014,7 +1053,7 @@ def greedy_cases(rng):
         (4, 6, {"scale": 1e-3}),
     ):
         yield case("follows_its_own_words", n, max_len, **how)
-    for n, max_len, how in ((3, 20, {}), (1, 5, other), (4, 5, {}), (4, 30, other)):
+    for n, max_len, how in ((3, 20, {}), (1, 5, other), (4, 5, {}), (4, 30, other), (45, 60, {})):
         yield case("stops_at_eos", n, max_len, **how)
     for max_len, how in ((6, {}), (1, other), (3, {})):
         yield case("stops_at_max_len", max_len + 3, max_len, ends=False, **how)
@@ -1082,6 +1121,7 @@ GREEDY_MISCONCEPTIONS = (
         "the result goes on after eos, up to max_len: nothing ends the loop when eos comes",
         [
             _greedy(ends=lambda token, bos, eos: False),
+            _greedy(ends=lambda token, bos, eos: token == bos),  # no script says bos
             _greedy(
                 ends=lambda token, bos, eos: False, after=lambda ids, bos, eos, token: [i for i in ids if i != eos]
             ),
@@ -1093,14 +1133,15 @@ GREEDY_MISCONCEPTIONS = (
         [_no_limit, _no_limit_cut],
     ),
     Misconception(
-        "last_word_lost",
-        "where max_len ends the sentence its last word is missing: the last item is dropped whether it is eos or not",
-        [_drops_last, _greedy(after=lambda ids, bos, eos, token: ids if token == eos else ids[:-1])],
-    ),
-    Misconception(
         "one_too_few",
-        "at most max_len − 1 ids come back: bos was counted as one of them, or the loop ends one call early",
-        [_counts_bos, _greedy(limit=lambda max_len: max(max_len - 1, 0))],
+        "at most max_len − 1 ids come back: bos was counted as one of them, the loop ends one call early, or the last "
+        "item is dropped whether it is eos or not",
+        [
+            _counts_bos,
+            _greedy(limit=lambda max_len: max(max_len - 1, 0)),
+            _drops_last,
+            _greedy(after=lambda ids, bos, eos, token: ids if token == eos else ids[:-1]),
+        ],
     ),
     Misconception(
         "one_too_many",
@@ -1121,11 +1162,6 @@ GREEDY_MISCONCEPTIONS = (
         "opens_with_eos",
         "the words are those after another token than bos: step has to be called with bos first",
         [_greedy(first=lambda bos, eos: eos), _greedy(first=lambda bos, eos: 0), _greedy(first=lambda bos, eos: 3)],
-    ),
-    Misconception(
-        "ends_at_bos",
-        "the result ends as if bos were the end of a sentence, and eos is taken for a word",
-        _greedy(ends=lambda token, bos, eos: token == bos),
     ),
     Misconception(
         "ends_at_a_fixed_id",
@@ -1256,8 +1292,13 @@ def alignment_cases(rng):
 
 
 def _rows(rng, tt, ts):
-    """(tt, ts) weights; the largest of the last row is in the last place, that of the first row is not."""
+    """(tt, ts) weights; the largest of the last row is in the last place, that of the first row is not.
+
+    The smallest of the last row is in place 1, where no answer lands by chance.
+    """
     scores = rng.normal(size=(tt, ts))
+    if ts > 2:
+        scores[-1, 1] = scores[-1].min() - 0.5
     scores[-1, -1] = scores[-1].max() + 0.5
     if tt > 1 and ts > 1:
         scores[0, ts // 2 - 1] = scores[0].max() + 0.5
@@ -1507,6 +1548,12 @@ RATE_MISCONCEPTIONS = (
         "sure_only",
         "the possible links play no part: a prediction that is possible but not sure counts as an error",
         _natural(_counts(lambda a_s, a_p, a, s, p: 1 - 2 * a_s / (a + s))),
+    ),
+    Misconception(
+        "sure_only+not_subtracted",
+        "this is the F-measure of the sure links, 1 for a perfect alignment: the possible links play no part, and an "
+        "error rate is 0 there",
+        _natural(_counts(lambda a_s, a_p, a, s, p: 2 * a_s / (a + s))),
     ),
     Misconception(
         "possible_only",

@@ -844,8 +844,9 @@ SOFTMAX_MISCONCEPTIONS = (
     ),
     Misconception(
         "fill_with_zero",
-        "hidden keys keep a weight: their score is 0, an ordinary score, and exp(0) = 1",
+        "hidden keys keep a weight: their score is 0 or next to it, an ordinary score, and exp(0) = 1",
         [
+            lambda scores, mask: torch.softmax(scores.masked_fill(~mask, torch.finfo(scores.dtype).tiny), dim=-1),
             lambda scores, mask: torch.softmax(scores * mask, dim=-1),
             lambda scores, mask: torch.softmax(scores * mask, dim=-1).masked_fill(~mask.any(-1, keepdim=True), 0.0),
         ],
@@ -891,10 +892,22 @@ SOFTMAX_MISCONCEPTIONS = (
         + [_added(-1e4)],
     ),
     Misconception(
-        "smallest_positive",
-        "hidden keys keep a weight: the smallest positive number of a dtype is nearly 0, an ordinary score; the most "
-        "negative one is finfo(dtype).min",
-        lambda scores, mask: torch.softmax(scores.masked_fill(~mask, torch.finfo(scores.dtype).tiny), dim=-1),
+        "added_mask",
+        "hidden keys keep their scores and those that are seen have 1 more: True and False were added as 1 and 0",
+        lambda scores, mask: torch.softmax(scores + mask, dim=-1),
+    ),
+    Misconception(
+        "unnormalised",
+        "the weights are exponentials of the scores: rows do not sum to 1, since nothing was divided by their sum",
+        [lambda scores, mask: scores.exp() * mask, lambda scores, mask: scores.masked_fill(~mask, -INF).exp()],
+    ),
+    Misconception(
+        "clipped_scores",
+        "scores far from 0 are cut off at a limit, so keys beyond it cannot be told apart",
+        [
+            lambda scores, mask, limit=limit: masked_softmax(scores.clamp(-limit, limit), mask)
+            for limit in (50, 80, 100, 500)
+        ],
     ),
     Misconception(
         "plus_infinity",
@@ -1183,6 +1196,11 @@ CONVERT_MISCONCEPTIONS = (
             _convert(additive=lambda keep: keep.float()),
             _convert(additive=lambda keep: (~keep).float()),
         ],
+    ),
+    Misconception(
+        "one_for_zero",
+        "the additive mask is 1 where keep is True: 0 is wanted, which leaves a score as it is",
+        _convert(additive=lambda keep: torch.ones(keep.shape).masked_fill(~keep, -INF)),
     ),
     Misconception(
         "zero_times_infinity",
@@ -1491,6 +1509,12 @@ BATCH_MISCONCEPTIONS = (
             _pooling(_nothing_hidden),
             _pooling(_nothing_hidden, _nan_for_none),
         ],
+    ),
+    Misconception(
+        "nothing_hidden",
+        "padding is read and averaged like any token: nothing is hidden from the softmax, and the mean runs over all T "
+        "positions",
+        _pooling(_nothing_hidden, _mean_over_n),
     ),
     Misconception(
         "padded_queries_counted",

@@ -594,6 +594,12 @@ def padding_zeroed(dec, enc, w_q, w_k, w_v, w_o, h, src_mask=None):
     return cross_attention(dec, enc, w_q, w_k, w_v, w_o, h)
 
 
+def _values_bare(dec, enc, w_q, w_k, w_o, h, src_mask):
+    q, k, v = split_heads(dec @ w_q, h), split_heads(enc @ w_k, h), split_heads(enc, h)
+    out, weights = attend(q, k, v, for_keys(src_mask))
+    return merge_heads(out) @ w_o, weights
+
+
 def without_w_o(dec, enc, w_q, w_k, w_v, w_o, h, src_mask=None):
     q, k, v = split_heads(dec @ w_q, h), split_heads(enc @ w_k, h), split_heads(enc @ w_v, h)
     out, weights = attend(q, k, v, for_keys(src_mask))
@@ -730,6 +736,16 @@ CROSS_MISCONCEPTIONS = (
     ),
     Misconception(
         "keys_from_dec", "the keys were made from dec; keys and values both come from enc", _cross(sources=(0, 0, 1))
+    ),
+    Misconception(
+        "without_w_v",
+        "the values are enc itself, cut into heads: they are to be projected by w_v",
+        lambda dec, enc, w_q, w_k, w_v, w_o, h, src_mask=None: _values_bare(dec, enc, w_q, w_k, w_o, h, src_mask),
+    ),
+    Misconception(
+        "even_weights",
+        "every word of the source has the same share: the query plays no part",
+        lambda dec, *rest, **named: cross_attention(0 * dec, *rest, **named),
     ),
     Misconception(
         "values_from_dec",
@@ -1022,6 +1038,14 @@ KV_MISCONCEPTIONS = (
         "k and v are enc itself, cut into heads: each is to be projected by its matrix first",
         lambda enc, w_k, w_v, h: (split_heads(enc, h), split_heads(enc, h)),
     ),
+    Misconception(
+        "one_not_projected",
+        "k or v is enc itself, cut into heads: each is to be projected by its matrix first",
+        [
+            lambda enc, w_k, w_v, h: (split_heads(enc @ w_k, h), split_heads(enc, h)),
+            lambda enc, w_k, w_v, h: (split_heads(enc, h), split_heads(enc @ w_v, h)),
+        ],
+    ),
     Misconception("only_keys", "one tensor came back; (k, v) are two", _kv(change=lambda k, v: k)),
     Misconception(
         "partly_cut_off",
@@ -1257,6 +1281,11 @@ STEP_MISCONCEPTIONS = (
     Misconception(
         "without_w_o", "the heads' averages lie side by side, and were never multiplied by w_o", step_without_w_o
     ),
+    Misconception(
+        "even_weights",
+        "every word of the source has the same share: the query plays no part",
+        lambda x_t, *rest, **named: cross_attention_step(0 * x_t, *rest, **named),
+    ),
     Misconception("without_w_q", "the query is x_t itself: it is to be projected by w_q", step_without_w_q),
     Misconception("another_matrix", "the query was made with w_o, transposed: w_q makes queries", _step(matrix=1)),
     Misconception(
@@ -1393,6 +1422,10 @@ def _bias_after(renormalised):
     return answer
 
 
+def _rows_of_one(weights):
+    return weights / weights.sum(-1, keepdim=True)
+
+
 def t5_bias_times_weights(q, k, v, bias):
     return (torch.softmax(q @ k.mT, -1) * bias) @ v
 
@@ -1451,6 +1484,12 @@ def t5_cases(rng):
     q, k, v, bias = _t5_inputs(rng, 2, 3, 4, 5, 6)
     q[..., 0], k[..., 0] = 9.9e3 * np.array([1, -1, 1, -1]), 1.0
     yield Case("large_scores", (q, k, v, bias))
+    far = 9e3 * np.array([1, -1, 1, -1])[:, None]
+    yield Case("large_scores", _t5_inputs(rng, 2, 3, 4, 5, 6, bias=far + rng.normal(size=(3, 4, 5))))
+    q, k, v, _ = _t5_inputs(rng, 2, 3, 4, 5, 6)
+    leads = np.array([False, True, False, False, True])  # hidden keys whose products lead by far
+    q[..., 0], k[..., 0] = 9.9e3, np.where(leads, 1.0, -1.0)
+    yield Case("large_scores", (q, k, v, np.where(leads, -INF, rng.normal(size=(3, 4, 5)))))
     yield Case(DIFFERENTIABLE, _t5_inputs(rng, 2, 3, 3, 4, 5))
     yield Case(KEEPS_DTYPE, _t5_inputs(rng, 2, 3, 4, 5, 6, np.float32))
     yield Case(KEEPS_DTYPE, _t5_inputs(rng, 2, 3, 4, 5, 6))
@@ -1461,6 +1500,24 @@ BIAS_AFTER = (
     "the bias was added to the weights, after the softmax: it belongs to the scores, so that rows still sum to 1"
 )
 T5_MISCONCEPTIONS = (
+    Misconception(
+        "exponential_of_the_bias",
+        "right for small biases, and with biases near ±9000 not finite or 0: exp(bias) multiplies the weights, and "
+        "overflows; added to the scores the bias has its place under the maximum that a softmax subtracts",
+        lambda q, k, v, bias: _rows_of_one(torch.softmax(q @ k.mT, -1) * torch.exp(bias)) @ v,
+    ),
+    Misconception(
+        "hidden_not_low_enough",
+        "where the scores of visible keys are near −10000, hidden pairs have weight: a number stands in place of their "
+        "−∞, and it is not lower than every score",
+        [lambda q, k, v, bias, low=low: torch.softmax(q @ k.mT + bias.clamp_min(low), -1) @ v for low in (-1e3, -1e4)]
+        + [
+            lambda q, k, v, bias, low=low: (
+                torch.softmax(torch.where(bias == -INF, torch.full_like(bias, low), q @ k.mT + bias), -1) @ v
+            )
+            for low in (-1e3,)
+        ],
+    ),
     Misconception("scaled", SCALED, _t5(_scaled)),
     Misconception(
         "all_scaled",
@@ -1753,6 +1810,20 @@ def _without_norm(norm, *bare):
     return _layer(post=post, pre=pre)
 
 
+def keys_without_norm(x, enc, p, h, norm, tgt_mask, src_mask):
+    if norm == "post":
+        return decoder_layer(x, enc, p, h, norm, tgt_mask, src_mask)
+    x = x + attention_of("self", normalised(x, p, 1), x, p, h, tgt_mask)
+    x = x + attention_of("cross", normalised(x, p, 2), enc, p, h, for_keys(src_mask))
+    return x + feed_forward(normalised(x, p, 3), p)
+
+
+def causal_cross_layer(x, enc, p, h, norm, tgt_mask, src_mask):
+    earlier = torch.ones(x.shape[1], enc.shape[1], dtype=torch.bool).tril()
+    layer = _layer(masks=lambda of_self, words: (of_self, for_keys(words) & earlier))
+    return layer(x, enc, p, h, norm, tgt_mask, src_mask)
+
+
 def attentions_in_parallel(x, enc, p, h, norm, tgt_mask, src_mask):
     y1, y2 = (x, x) if norm == "post" else (normalised(x, p, n) for n in (1, 2))
     x = x + attention_of("self", y1, y1, p, h, tgt_mask) + attention_of("cross", y2, enc, p, h, for_keys(src_mask))
@@ -1937,12 +2008,34 @@ LAYER_MISCONCEPTIONS = (
     Misconception(
         "cross_before_self",
         "cross-attention came before self-attention: the target first gathers what it has said, then asks the source",
-        _layer(order=("cross", "self", "ffn")),
+        [_layer(order=("cross", "self", "ffn"), norms=norms) for norms in ((2, 1, 3), (1, 2, 3))],
+    ),
+    Misconception(
+        "keys_not_normalised",
+        'with "pre" the self-attention asks with normalised vectors and reads x as it is: the same norm(x) asks and is '
+        "read",
+        keys_without_norm,
+    ),
+    Misconception(
+        "causal_cross",
+        "a target word sees only the source words up to some place: a causal mask is at work in cross-attention, and "
+        "the source is known as a whole before the first word is written",
+        causal_cross_layer,
+    ),
+    Misconception(
+        "first_source_mask",
+        "padding of the source is hidden in the places of another sentence: the first row of src_mask serves for all",
+        _layer(masks=lambda tgt_mask, src_mask: (tgt_mask, for_keys(src_mask[:1]))),
     ),
     Misconception(
         "ffn_not_last",
         "the feed-forward came before an attention: it works on what both attentions have brought",
-        [_layer(order=("self", "ffn", "cross")), _layer(order=("ffn", "self", "cross"))],
+        [
+            _layer(order=("self", "ffn", "cross"), norms=(1, 3, 2)),
+            _layer(order=("ffn", "self", "cross"), norms=(2, 3, 1)),
+            _layer(order=("self", "ffn", "cross")),
+            _layer(order=("ffn", "self", "cross")),
+        ],
     ),
     Misconception(
         "residual_from_the_input",

@@ -406,6 +406,12 @@ CAUSAL_MISCONCEPTIONS = (
         _from_c,
     ),
     Misconception(
+        "divided_by_sqrt_c_over_h",
+        "right where h·D is C, and elsewhere the weights are others: the scores were divided by √(C / h), and D is "
+        "w_q.shape[1] // h",
+        lambda x, *w: _by_c_over_h(x, *w),
+    ),
+    Misconception(
         "matrices_exchanged",
         "queries, keys or values were made with a matrix that is not theirs",
         [
@@ -489,6 +495,11 @@ CAUSAL_MISCONCEPTIONS = (
 
 def _by_c(x, *others):
     root = 1 / math.sqrt(x.shape[-1])
+    return _wrong(scale=lambda q, k, v: root)(x, *others)
+
+
+def _by_c_over_h(x, *others):
+    root = 1 / math.sqrt(x.shape[-1] // others[-1])
     return _wrong(scale=lambda q, k, v: root)(x, *others)
 
 
@@ -724,6 +735,17 @@ def _demands_itself(f, n, d, rng):
     for t in range(n):
         other = _fresh_at(x, t, rng)
         moved = (f(other) - y)[0].abs().amax(dim=-1) > 1e-4
+        if moved[:t].any() or not moved[t]:
+            return False
+    return True
+
+
+def _demands_its_place(f, n, d, rng):
+    """All tokens from a place on are drawn anew, and the output there has to move."""
+    x = _normal(rng, 1, n, d)
+    y = f(x)
+    for t in range(1, n):
+        moved = (f(_fresh(x, t, rng)) - y)[0].abs().amax(dim=-1) > 1e-4
         if moved[:t].any() or not moved[t]:
             return False
     return True
@@ -999,7 +1021,7 @@ TESTER_MISCONCEPTIONS = (
         "demands_itself",
         "an f that does not read a token's own place, or reads nothing, is refused: causal forbids reading later "
         "tokens and demands no reading of one's own",
-        [_demands_itself, _demands_all_earlier],
+        [_demands_itself, _demands_its_place, _demands_all_earlier],
     ),
     Misconception(
         "forbids_itself",
@@ -1020,6 +1042,7 @@ TESTER_MISCONCEPTIONS = (
         "of the comparison",
         [
             _tester(kept=lambda y, t: y[:, : t - 1]),
+            _tester(places=lambda n, rng: range(2, n), kept=lambda y, t: y[:, : t - 1]),
             _tester(places=lambda n, rng: range(n), change=lambda x, t, rng: _fresh(x, t + 1, rng)),
         ],
     ),
@@ -1973,6 +1996,11 @@ def _kept(**parts):
     return type("KVCache", (KVCache,), parts)
 
 
+def _without_maximum(self, q, k, v):
+    e = torch.exp(q @ k.mT * self.scale(q)) * self.allowed(q.shape[2], k.shape[2])
+    return e / e.sum(-1, keepdim=True) @ v
+
+
 def _only_keys_reset(self):
     self.k = None
 
@@ -2430,6 +2458,11 @@ CACHE_MISCONCEPTIONS = (
         "without_w_o",
         "the heads' averages lie side by side and were never multiplied by w_o",
         _kept(finish=lambda self, heads: _merge(heads)),
+    ),
+    Misconception(
+        "no_max_subtraction",
+        "large scores give NaN: exp overflows without a maximum taken off",
+        _kept(attend=_without_maximum),
     ),
     Misconception(
         "no_scale",

@@ -393,11 +393,13 @@ def _network(bend=torch.relu, first=lambda y, b1: y + b1, last=lambda y, b2, x: 
 
 
 def network_cases(rng):
-    def case(check, lead, c, f, dtype=np.float64):
+    def case(check, lead, c, f, dtype=np.float64, spread=1.0):
         shapes = ((*lead, c), (c, f), (f,), (f, c), (c,))
-        return Case(check, tuple(rng.normal(size=shape).astype(dtype) for shape in shapes))
+        x, *parameters = (rng.normal(size=shape).astype(dtype) for shape in shapes)
+        return Case(check, (spread * x, *parameters))
 
     yield case("network", (2, 3), 4, 5)
+    yield case("network", (4, 5), 3, 6, spread=8.0)  # a relu that ends at 6, as relu6 does, shows here
     yield case("network", (3, 3), 3, 3)
     yield case("network", (3, 2), 5, 7, np.float32)
     yield case("sizes_of_one", (1, 1), 4, 5)
@@ -445,6 +447,9 @@ NETWORK_MISCONCEPTIONS = (
             ),
             _network(bend=lambda y: functional.gelu(y, approximate="tanh")),
             _network(bend=functional.softplus),
+            _network(bend=functional.elu),
+            _network(bend=functional.relu6),
+            _network(bend=lambda y: torch.relu(y) ** 2),
             _network(bend=lambda y: y.softmax(-1)),
         ],
     ),
@@ -530,7 +535,7 @@ NETWORK_MISCONCEPTIONS = (
 def _attention(x_q, x_kv, p, name, h, mask, **how):
     """Multi-head attention with the matrices of `name` in p; `how` replaces a part, by name.
 
-    scale, split, masked: see the wrong answers; without_o leaves out the last product.
+    scale, split, merge, masked: see the wrong answers; without_o leaves out the last product.
     """
     q, k, v = (x @ p[f"{name}_w_{part}"] for x, part in ((x_q, "q"), (x_kv, "k"), (x_kv, "v")))
     split = how.get("split", _split)
@@ -539,7 +544,7 @@ def _attention(x_q, x_kv, p, name, h, mask, **how):
         q, k = k, q
     scores = q @ k.transpose(-1, -2) * how.get("scale", _one_head)(q, h)
     weights = how.get("masked", _masked)(scores, mask)
-    out = (weights @ v).transpose(1, 2).flatten(2)
+    out = how.get("merge", _merge)(weights @ v)
     return out if how.get("without_o") else out @ p[f"{name}_w_o"]
 
 
@@ -549,6 +554,10 @@ def _one_head(q, h):
 
 def _split(x, h):
     return x.unflatten(-1, (h, -1)).transpose(1, 2)
+
+
+def _merge(x):
+    return x.transpose(1, 2).flatten(2)
 
 
 def _masked(scores, mask):
@@ -670,6 +679,31 @@ def _mixed_heads(x, h):
 
 def _interleaved(x, h):
     return x.unflatten(-1, (-1, h)).permute(0, 3, 1, 2)
+
+
+def _merged_across(x):
+    return x.flatten(1).unflatten(1, (x.shape[2], -1))
+
+
+def _merged_interleaved(x):
+    return x.permute(0, 2, 3, 1).flatten(2)
+
+
+def _less_10000(scores, mask):
+    return torch.softmax(scores - 10000.0 * ~mask, -1)
+
+
+def _bool_added(scores, mask):
+    return torch.softmax(scores + mask, -1)
+
+
+def _transposed(*names):
+    """An encoder layer in which some of the four matrices of the attention are used transposed."""
+
+    def encoder(x, p, h, mask):
+        return encoder_layer(x, p | {f"self_w_{name}": p[f"self_w_{name}"].T for name in names}, h, mask)
+
+    return encoder
 
 
 def _ff_of_x(x, p, h, mask):
@@ -835,7 +869,15 @@ ENCODER_MISCONCEPTIONS = (
     Misconception(
         "sample_variance",
         "the numbers are those of norms whose variance is divided by C − 1: here it is over C",
-        _both_ways(norm=_norm(variance=lambda x: x.var(-1, keepdim=True))),
+        [
+            _both_ways(norm=_norm(variance=lambda x: x.var(-1, keepdim=True))),
+            _both_ways(norm=_norm(variance=lambda x: x.var(-1, keepdim=True), root=lambda v, eps: v.sqrt() + eps)),
+        ],
+    ),
+    Misconception(
+        "no_gamma_no_beta",
+        "the norms' gammas and betas play no part",
+        _both_ways(norm=_norm(scale=lambda y, gamma, beta: y)),
     ),
     Misconception(
         "another_eps",
@@ -916,9 +958,20 @@ ENCODER_MISCONCEPTIONS = (
         _both_ways(masked=_filled_with_0),
     ),
     Misconception(
+        "bool_added",
+        "1 was added to the scores of the keys that may be read: the others still weigh, by a factor of e less",
+        _both_ways(masked=_bool_added),
+    ),
+    Misconception(
         "even_on_empty_row",
         "a token that may attend to nothing takes an even share of every value: its attention is 0",
         [_both_ways(masked=_finite_fill)],
+    ),
+    Misconception(
+        "all_on_empty_row",
+        "a token that may attend to nothing reads all words as if nothing were hidden: one and the same number was "
+        "taken from all its scores, which a softmax does not feel, and its attention is to be 0",
+        _both_ways(masked=_less_10000),
     ),
     Misconception(
         "nan_on_empty_row",
@@ -940,7 +993,23 @@ ENCODER_MISCONCEPTIONS = (
     Misconception(
         "heads_mixed",
         "the heads are not runs of D columns of a token: they were cut across tokens, or every h-th column was taken",
-        [_both_ways(split=_mixed_heads), _both_ways(split=_interleaved)],
+        [
+            _both_ways(split=_mixed_heads),
+            _both_ways(split=_mixed_heads, merge=_merged_across),
+            _both_ways(split=_interleaved),
+            _both_ways(split=_interleaved, merge=_merged_interleaved),
+        ],
+    ),
+    Misconception(
+        "heads_joined_wrongly",
+        "the heads were cut rightly and not put side by side again for each token: the axes of heads and tokens change "
+        "places before the reshape",
+        [_both_ways(merge=_merged_across), _both_ways(merge=_merged_interleaved)],
+    ),
+    Misconception(
+        "transposed_matrices",
+        "matrices of the attention were used transposed: they are (in, out), x @ w",
+        [_transposed(*"qkvo"), _transposed(*"qkv"), _transposed("o")],
     ),
     Misconception(
         "wrong_scale",
@@ -1231,6 +1300,17 @@ def _sides_swapped(src, tgt_in, p, h, src_mask, tgt_mask):
     )(tgt_in, src, p, h, src_mask, torch.ones(src.shape[1], src.shape[1], dtype=torch.bool).tril())
 
 
+def _doubled_exponent(t, c):
+    angles = torch.arange(t)[:, None] * 10000.0 ** (-2 * torch.arange(0, c, 2) / c)
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+
+
+def _own_exponents(t, c):
+    """Every column with an exponent of its own."""
+    angles = torch.arange(t)[:, None] * 10000.0 ** (-torch.arange(c) / c)
+    return torch.where(torch.arange(c) % 2 == 0, angles.sin(), angles.cos())
+
+
 def _half_split(t, c):
     angles = torch.arange(t)[:, None] * 10000.0 ** (-torch.arange(0, c, 2) / c)
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
@@ -1304,6 +1384,8 @@ TRANSFORMER_MISCONCEPTIONS = (
             _transformer(positions=_half_split),
             _transformer(positions=_cos_first),
             _transformer(positions=lambda t, c: sinusoids(t, c, base=1000.0)),
+            _transformer(positions=_doubled_exponent),
+            _transformer(positions=_own_exponents),
         ],
     ),
     Misconception(
@@ -1397,7 +1479,15 @@ TRANSFORMER_MISCONCEPTIONS = (
     Misconception(
         "source_not_read",
         "the logits do not depend on the source: cross-attention reads the target",
-        [_transformer(decoder=_decoder(cross=lambda y, enc: y), cross_mask=_every)],
+        [
+            _transformer(decoder=_decoder(cross=lambda y, enc: y), cross_mask=_every),
+            _transformer(decoder=_decoder(cross=lambda y, enc: y), cross_mask=lambda s, t: t),
+        ],
+    ),
+    Misconception(
+        "no_cross_attention",
+        "the logits do not depend on the source: the decoder has no cross-attention",
+        _transformer(decoder=_decoder(order=("self", "network"), ways=("post",) * 2)),
     ),
     Misconception(
         "sides_swapped",
@@ -2531,6 +2621,24 @@ def _shared_state(step, state, bos, eos, k, max_len, alpha=0.6):
     return max(done or live, key=lambda beam: beam[0])[1]
 
 
+def _last_step_for_all(step, state, bos, eos, k, max_len, alpha=0.6):
+    """Each round's new beams all carry the state that the round's last call gave."""
+    live: list[Any] = [(0.0, [], bos)]
+    done: list[Any] = []
+    for _ in range(max_len):
+        found, after = [], state
+        for total, ids, token in live:
+            logs, after = step(token, state)
+            for i, log in enumerate(_numbers(logs)):
+                if i == eos:
+                    done.append((_rule(total + log, len(ids) + 1, alpha), ids))
+                else:
+                    found.append((total + log, [*ids, i], i))
+        state = after
+        live = sorted(found, key=lambda beam: -beam[0])[:k]
+    return max(done or live, key=lambda beam: beam[0])[1]
+
+
 def _topk_of_beam(step, state, bos, eos, k, max_len, alpha=0.6):
     """Right, by topk(k) of a table that may have fewer entries."""
     live: list[Any] = [(0.0, [], state, bos)]
@@ -2683,7 +2791,7 @@ BEAM_MISCONCEPTIONS = (
     Misconception(
         "shared_state",
         "a beam was continued from another beam's state: each carries its own",
-        [_shared_state, _last_state],
+        [_shared_state, _last_state, _last_step_for_all],
     ),
     Misconception(
         "first_state",
@@ -2712,6 +2820,12 @@ BEAM_MISCONCEPTIONS = (
             _search(rank="top", finish=lambda done, live: (done or live)[0][1]),
             _search(rank="top", finish=lambda done, live: min(done or live, key=lambda beam: len(beam[1]))[1]),
         ],
+    ),
+    Misconception(
+        "stops_too_early",
+        "the search was over before better sequences could end: eos is a continuation of every live beam in every "
+        "round, so that k finished ones are there after a round or two",
+        _search(rank="all", stop="k"),
     ),
     Misconception(
         "worst_finished",
