@@ -1064,3 +1064,797 @@ leaks = {
     "later tokens": bool(ahead[:STARTS].any() and not ahead[STARTS:].any()),
 }
 print("checks that tell the two apart:", [name for name, tells in leaks.items() if tells])
+
+# %% [markdown]
+# ## What a cache holds
+#
+# Notebook 18 kept keys and values instead of computing them again. How much is that? By hand, for one layer with 2
+# heads of width 3: a token leaves 2 keys and 2 values of 3 numbers, 12 numbers, 24 bytes in float16. With 5 layers it
+# is 120 bytes; 100 tokens in each of 4 texts make 48,000.
+#
+# Many models let several query heads *share* one head of keys and values. The queries of a token are not kept at all:
+# they have asked.
+
+# %% [markdown]
+# ### Prediction · bytes_of_a_token (3 min, ●○○)
+#
+# A model has 24 layers. In each, 8 query heads of width 64 share a single head of keys and values. Numbers are
+# float32. By how many bytes does the cache grow with one more token of one text?
+
+# %%
+### BEGIN SOLUTION
+#: bytes_of_a_token = ...  # a whole number
+bytes_of_a_token = 24 * 2 * 1 * 64 * 4
+### END SOLUTION
+
+# %%
+check("bytes_of_a_token", bytes_of_a_token)
+
+# %% [markdown]
+# ### Exercise · kv_cache_bytes (4 min, ●○○)
+#
+# Count it for any model, exactly, as an int: `layers`, heads of keys and values `h_kv`, width of a head `d`, tokens `n`
+# of each of `batch` texts, and the bytes of one number, `bytes_per`. The example above is `kv_cache_bytes(5, 2, 3, 100,
+# 4, 2)`, 48,000.
+
+
+# %%
+def kv_cache_bytes(layers, h_kv, d, n, batch, bytes_per):
+    """Count the bytes of all keys and values that a model keeps.
+
+    layers:    how many layers keep a cache.
+    h_kv, d:   heads of keys and values in each, and the width of one.
+    n, batch:  tokens of one text, and how many texts.
+    bytes_per: bytes of one number, 2 for float16.
+    Returns an int.
+    """
+    ### BEGIN SOLUTION
+    return 2 * layers * h_kv * d * n * batch * bytes_per
+    ### END SOLUTION
+
+
+# %%
+check("kv_cache_bytes", kv_cache_bytes)
+
+# %% [markdown]
+# SmolLM2-135M has 30 layers, 9 query heads and 3 heads of keys and values of width 64. What would its cache take with
+# 9 heads, as plain multi-head attention has, and with one? Counted, and held against tensors of that size:
+
+# %%
+COUNTS_OF_HEADS = {"9 heads (MHA)": 9, "3 heads (GQA)": 3, "1 head (MQA)": 1}
+
+
+def allocated(h_kv, n):
+    """The bytes of a real cache: keys and values of 30 layers, float16."""
+    cache = [torch.empty(2, 1, h_kv, n, 64, dtype=torch.float16) for _ in range(30)]
+    return sum(part.untyped_storage().nbytes() for part in cache)
+
+
+# %%
+for name, h_kv in COUNTS_OF_HEADS.items():
+    counted = mine.kv_cache_bytes(30, h_kv, 64, 2048, 1, 2)
+    print(f"{name:14} 2,048 tokens: {counted / 1e6:6.1f} MB, allocated the same: {allocated(h_kv, 2048) == counted}")
+WEIGHTS = 134_515_008 * 2  # its parameters, in float16
+for name, h_kv in COUNTS_OF_HEADS.items():
+    tokens = WEIGHTS // mine.kv_cache_bytes(30, h_kv, 64, 1, 1, 2)
+    print(f"{name:14} the cache outgrows the weights at {tokens:,} tokens")
+
+# %%
+lengths = 2 ** np.arange(8, 18)
+figure, ax = plt.subplots(figsize=(7.5, 3.5), layout="constrained")
+for (name, h_kv), colour, marker in zip(COUNTS_OF_HEADS.items(), ("query", "key", "value"), "os^", strict=True):
+    sizes = [mine.kv_cache_bytes(30, h_kv, 64, int(n), 1, 2) / 1e6 for n in lengths]
+    ax.plot(lengths, sizes, color=plots.COLOURS[colour], marker=marker, markersize=4, label=name)
+ax.axhline(WEIGHTS / 1e6, color=plots.COLOURS["truth"], linestyle=":", label="weights of the model")
+ax.set(xscale="log", yscale="log", xlabel="tokens in the cache, of all texts together", ylabel="cache (MB)")
+ax.set_xticks(lengths[::3], [f"{n:,}" for n in lengths[::3]])
+ax.minorticks_off()
+ax.legend()
+plots.show(figure, "Cache of SmolLM2 against tokens: three parallel lines, 9, 3 and 1 heads, that cross the size of the weights.")
+
+# %% [markdown]
+# Three parallel lines: the number of heads moves the line and not its slope. Where one crosses the dotted line, texts
+# take more memory than the model. With nine heads that is a few thousand tokens, all users of a service together.
+
+# %% [markdown]
+# ## Query heads that share
+#
+# With 4 query heads and 2 heads of keys and values, who reads whom? *Neighbours share*: query heads 0 and 1 read head
+# 0, heads 2 and 3 head 1. Two ways to repeat the heads A, B:
+#
+# | call | heads | read by query heads 0 1 2 3 |
+# |---|---|---|
+# | `repeat_interleave(2)` | A A B B | neighbours share |
+# | `repeat(2)` | A B A B | head 1 reads B |
+#
+# Both have the right shape, and a model trained with one convention talks nonsense with the other.
+
+# %% [markdown]
+# ### Exercise · grouped_query_attention (12 min, ●●○)
+#
+# Given `q (B, Hq, Tq, D)`, `k (B, Hkv, Tk, D)` and `v (B, Hkv, Tk, Dv)`, return `(B, Hq, Tq, Dv)`: softmax(q kᵀ / √D) v,
+# without a mask, each run of Hq / Hkv query heads reading one head of keys and values. Raise a `ValueError` if Hkv does
+# not divide Hq. By hand: with a single key every query head returns the value of its group.
+
+
+# %%
+def grouped_query_attention(q, k, v):
+    """Attend with query heads that share heads of keys and values.
+
+    q: (B, Hq, Tq, D), k: (B, Hkv, Tk, D), v: (B, Hkv, Tk, Dv); query heads 0 … Hq/Hkv − 1 read head 0, and so on.
+    Returns (B, Hq, Tq, Dv) in the dtype of q.
+    Raises ValueError if Hkv does not divide Hq.
+    Source: Ainslie et al. 2023, section 2.2, arXiv:2305.13245.
+    """
+    ### BEGIN SOLUTION
+    h_q, h_kv = q.shape[1], k.shape[1]
+    if h_q % h_kv:
+        raise ValueError(f"{h_kv} heads of keys do not divide {h_q} query heads")
+    k, v = (part.repeat_interleave(h_q // h_kv, dim=1) for part in (k, v))  # (B, Hq, Tk, ·)
+    return mine.batched_attention(q, k, v)[0]
+    ### END SOLUTION
+
+
+# %%
+check("grouped_query_attention", grouped_query_attention)
+
+# %% [markdown]
+# Two ends of one scale. With as many heads of keys as of queries it is plain multi-head attention; and a plain model
+# whose heads of keys happen to be equal within each group is a grouped one:
+
+# %%
+torch.manual_seed(0)
+q, k, v = torch.randn(1, 6, 5, 4), torch.randn(1, 2, 5, 4), torch.randn(1, 2, 5, 4)
+copied = [part.repeat_interleave(3, dim=1) for part in (k, v)]  # (1, 6, 5, 4) each
+shared = mine.grouped_query_attention(q, k, v)
+print("equals plain attention over copied keys:", torch.allclose(shared, mine.batched_attention(q, *copied)[0], atol=1e-6))
+view = k[:, :, None].expand(-1, -1, 3, -1, -1)
+print("numbers held by k, by the copy, by a view:", *(t.untyped_storage().nbytes() // 4 for t in (k, copied[0], view)))
+
+# %% [markdown]
+# A trap: `repeat_interleave` copies, so for the length of a call the saved memory is taken again. Kernels read the
+# shared head in place, as the view does; in PyTorch, `scaled_dot_product_attention(…, enable_gqa=True)`.
+
+# %% [markdown]
+# ## A model to work on
+#
+# Notebook 18's character model in today's form: RMSNorm in place of LayerNorm, RoPE in place of a table of places. Three
+# of them, from three starts, lie side by side along a first axis `S`.
+
+# %%
+V, C, HEADS, LAYERS, T, HALF, S = len(grammar_text.CHARACTERS), 32, 4, 2, 48, 24, 3
+SIZES = {"letter": (V, C), "out": (C, V), "up": (LAYERS, C, 2 * C), "down": (LAYERS, 2 * C, C)}
+SIZES |= {name: (LAYERS, C, C) for name in "qkvo"}
+RATE = grammar_text.entropy_rate()  # nats for a character: nobody can do better
+
+
+def norm(x):
+    """RMSNorm without parameters."""
+    return functional.rms_norm(x, x.shape[-1:])
+
+
+# %%
+def heads(x):
+    """Vectors (…, T, h·8) as heads of width 8, (…, h, T, 8)."""
+    return x.unflatten(-1, (-1, C // HEADS)).transpose(-3, -2)
+
+
+def reads(p, layer, x, mask):
+    """All attention of one layer of every model, (S, B, T, C) to the same; keys may have fewer heads than queries."""
+    q, k, v = (heads(x @ p[name][:, layer, None]) for name in "qkv")
+    q, k = (mine.apply_rope(part, torch.arange(x.shape[-2])) for part in (q, k))
+    k, v = (part.repeat_interleave(q.shape[-3] // k.shape[-3], dim=-3) for part in (k, v))
+    out, _ = mine.batched_attention(q, k, v, mask)
+    return out.transpose(-3, -2).flatten(-2) @ p["o"][:, layer, None]
+
+
+# %%
+def logits(p, ids, mask=None, attend=reads):
+    """Scores of the next letter, (S, B, T, V), for ids (S, B, T)."""
+    mask = mine.causal_mask(ids.shape[-1]) if mask is None else mask
+    x = torch.stack([table[part] for table, part in zip(p["letter"], ids, strict=True)])
+    for layer in range(LAYERS):
+        x = x + attend(p, layer, norm(x), mask)
+        x = x + torch.relu(norm(x) @ p["up"][:, layer, None]) @ p["down"][:, layer, None]
+    return norm(x) @ p["out"][:, None]
+
+
+# %% tags=["experiment"]
+def losses(p, ids, mask=None):
+    """Nats for every character, (S, B, T), of windows (S, B, T + 1)."""
+    scores = logits(p, ids[..., :-1], mask)
+    return functional.cross_entropy(scores.flatten(0, 2), ids[..., 1:].flatten(), reduction="none").view(*ids.shape[:2], -1)
+
+
+@torch.no_grad()
+def score(p, ids):
+    """The loss on the second half of windows (B, T + 1), as a multiple of the entropy, for each model."""
+    return losses(p, ids.expand(S, -1, -1))[..., HALF:].mean(dim=(1, 2)) / RATE
+
+
+# %% tags=["experiment"]
+def batches(count, spell=lambda ids: ids):
+    """What draws new windows for each step, (S, count, T + 1), spelt in some way."""
+    return lambda rng: [spell(torch.from_numpy(grammar_text.windows(S * count, T + 1, rng)).view(S, count, -1))]
+
+
+def learn(p, loss, draw, steps, lr):
+    """Train in place; the rate goes up over 20 steps and down over the second half."""
+    rate = lambda step: lr * min(1, step / 20, 2 * (1 - step / (steps + 1)))
+    return train(p, lambda p, ids: loss(p, ids).mean(dim=(1, 2)), draw, steps=steps, lr=rate)
+
+
+# %% tags=["experiment"]
+torch.manual_seed(0)
+scale = {name: 1 / math.sqrt(size[-2]) for name, size in SIZES.items()} | {"letter": 0.5}
+start = {name: (scale[name] * torch.randn(S, *size)).requires_grad_() for name, size in SIZES.items()}
+learn(start, losses, batches(12), steps=700, lr=1e-2)
+base = {name: tensor.detach() for name, tensor in start.items()}  # frozen from here on
+held_out = torch.from_numpy(grammar_text.windows(300, T + 1, np.random.default_rng(99)))
+
+# %% tags=["experiment", "nbval-ignore-output"]
+plain = score(base, held_out)
+print("loss over the entropy, three starts:", *(f"{x:.3f}" for x in plain.tolist()))
+assert (plain < 1.15).all()
+
+# %% [markdown]
+# ### From four heads to two and to one
+#
+# Can a finished model be made to share? Ainslie and others average the heads of keys and values of a group, then train
+# on for a few per cent of the steps. Here with 4 heads in 2 groups and in 1, beside simply keeping the first head of
+# each group, and 60 steps more.
+
+# %% tags=["experiment"]
+def grouped(p, h_kv, how):
+    """The model with h_kv heads of keys and values, made from those of each group."""
+    parts = {name: p[name].unflatten(-1, (h_kv, HEADS // h_kv, -1)) for name in "kv"}  # (S, L, C, h_kv, g, D)
+    made = {name: part.mean(dim=-2) if how == "mean" else part[..., 0, :] for name, part in parts.items()}
+    return p | {name: part.flatten(-2) for name, part in made.items()}
+
+
+def trained_on(p, steps=60):
+    """A copy, trained on for a few steps."""
+    copy = {name: tensor.clone().requires_grad_() for name, tensor in p.items()}
+    learn(copy, losses, batches(12), steps, lr=5e-3)
+    return {name: tensor.detach() for name, tensor in copy.items()}
+
+
+# %% tags=["experiment", "nbval-ignore-output"]
+before = {(h, how): score(grouped(base, h, how), held_out) for h in (2, 1) for how in ("mean", "first")}
+after = {h: score(trained_on(grouped(base, h, "mean")), held_out) for h in (2, 1)}
+for (h, how), found in before.items():
+    print(f"{h} heads, {how:5}           ", *(f"{x:.2f}" for x in found.tolist()))
+for h, found in after.items():
+    print(f"{h} heads, mean, 60 steps ", *(f"{x:.2f}" for x in found.tolist()))
+assert all((after[h] < before[h, "mean"]).all() for h in (2, 1)) and all((x > 1.2 * plain).all() for x in before.values())
+
+# %% [markdown]
+# Averaging as such breaks the model: heads that learnt different jobs have no meaningful mean. A few steps bring most
+# of it back. So the mean is a *start*, not a conversion: memory is saved, and paid for with training and with what the
+# last rows are still worse by.
+
+# %% [markdown]
+# ## A change of low rank
+#
+# To adapt a large model, all its weights could be trained on. *LoRA* leaves each matrix `w (in, out)` as it is and adds
+# a product of two thin ones: `x w + (α / r) · x a b`, `a (in, r)`, `b (r, out)`. Only they learn. `a` starts random, `b`
+# at 0, so at first nothing changes; dividing by r keeps changes of different ranks alike in size.
+#
+# By hand, with r = 1: `x = (1, 2)`, `w` the identity, `a = (3, 0)ᵀ`, `b = (0, 5)`, α = 1. Then x a = 3, x a b = (0, 15),
+# and the result is (1, 2) + (0, 15) = (1, 17).
+
+# %% [markdown]
+# ### Prediction · first_to_move (3 min, ●●○)
+#
+# In the very first step, `a` random and `b` all 0: which of the two has a gradient that is not 0? A set drawn from
+# `{"a", "b"}`.
+
+# %%
+### BEGIN SOLUTION
+#: first_to_move = ...  # a set of names
+first_to_move = {"b"}
+### END SOLUTION
+
+# %%
+check("first_to_move", first_to_move)
+
+# %% [markdown]
+# ### Exercise · lora_forward (8 min, ●○○)
+#
+# Given `x (..., in)`, `w (in, out)`, `a (in, r)`, `b (r, out)` and a number `alpha`, return `x w + (alpha / r) x a b`.
+# The numbers above give (1, 17).
+
+
+# %%
+def lora_forward(x, w, a, b, alpha):
+    """Multiply by a frozen matrix and by the adapter beside it.
+
+    x:     (..., in) float; w: (in, out), frozen.
+    a, b:  (in, r) and (r, out), what is trained; alpha: a number.
+    Returns (..., out) in the dtype of x, differentiable in x, a and b.
+    Source: Hu et al. 2021, section 4.1, arXiv:2106.09685.
+    """
+    ### BEGIN SOLUTION
+    return x @ w + (alpha / a.shape[1]) * (x @ a @ b)
+    ### END SOLUTION
+
+
+# %%
+check("lora_forward", lora_forward)
+
+# %%
+w, a = torch.randn(6, 5), torch.randn(6, 2, requires_grad=True)
+b, x = torch.zeros(2, 5, requires_grad=True), torch.randn(4, 6)
+mine.lora_forward(x, w, a, b, 4.0).square().sum().backward()
+print("largest gradient of a:", a.grad.abs().max().item(), "· of b larger than 0:", bool(b.grad.abs().max() > 0))
+with torch.no_grad():
+    b += torch.randn(2, 5)
+    merged = mine.lora_forward(torch.eye(6), w, a, b, 4.0)  # fed the identity, it returns the matrix it amounts to
+    print("one matrix in its place:", torch.allclose(x @ merged, mine.lora_forward(x, w, a, b, 4.0), atol=1e-5))
+
+# %% [markdown]
+# Right at the start `a` stands still and `b` moves; later both do. And fed the identity the function yields the matrix
+# it amounts to, w + (α / r) a b: merged, it costs nothing at run time. That is also how the next cells use it.
+
+# %% [markdown]
+# ### A dialect
+#
+# The same grammar in a country where six consonants have shifted: p is said t, t is said k, k is said p; b, d and g go
+# round likewise. Nothing is lost, so its entropy is the same, and the floor is known.
+#
+# How large is that change? Letters are rows of a table, and the new table is P times the old one, P a permutation. The
+# rank of P − 1 tells how many directions have to change.
+
+# %%
+SHIFT = torch.arange(V)
+for ring in ("ptk", "bdg"):
+    for old, new in zip(grammar_text.encode(ring), grammar_text.encode(ring[1:] + ring[0]), strict=True):
+        SHIFT[old] = new
+sample = torch.tensor(grammar_text.encode("the queen drops two pans as she is late."))
+print(grammar_text.decode(sample), "\n" + grammar_text.decode(SHIFT[sample]))
+change = torch.eye(V)[SHIFT] - torch.eye(V)
+print("letters that move:", int((SHIFT != torch.arange(V)).sum()), "· rank of the change:", torch.linalg.matrix_rank(change).item())
+
+# %% [markdown]
+# Six letters in two rings of three: rank 4. Two choices of what gets an adapter: the two tables of letters alone
+# (first and last matrix), or every matrix of the model. Ranks 1, 2, 4, 8; beside them all weights trained on. 160 steps
+# each.
+
+# %% tags=["experiment"]
+TABLES, EVERY = ("letter", "out"), tuple(SIZES)
+
+
+def adapters(names, r):
+    """a random and b zero for every matrix of these names, and every model."""
+    torch.manual_seed(1)
+    shapes = {name: base[name].shape for name in names}
+    a = {f"{name} a": torch.randn(*shape[:-1], r) / math.sqrt(shape[-2]) for name, shape in shapes.items()}
+    b = {f"{name} b": torch.zeros(*shape[:-2], r, shape[-1]) for name, shape in shapes.items()}
+    return {name: tensor.requires_grad_() for name, tensor in (a | b).items()}
+
+
+# %% tags=["experiment"]
+def adapted(added):
+    """The models with their adapters merged in, each matrix through lora_forward."""
+    def merge(w, a, b):  # (…, in, out), one matrix at a time
+        if w.ndim > 2:
+            return torch.stack([merge(*parts) for parts in zip(w, a, b, strict=True)])
+        return mine.lora_forward(torch.eye(len(w)), w, a, b, float(b.shape[0]))
+    names = {name.split()[0] for name in added}
+    return base | {name: merge(base[name], added[f"{name} a"], added[f"{name} b"]) for name in names}
+
+
+# %% tags=["experiment"]
+dialect = batches(8, lambda ids: SHIFT[ids])
+results = {}  # (what has adapters, rank) → numbers trained, loss on the dialect, loss on the first text
+for what, names in (("tables", TABLES), ("every", EVERY)):
+    for r in (1, 2, 4, 8):
+        added = adapters(names, r)
+        learn(added, lambda added, ids: losses(adapted(added), ids), dialect, steps=160, lr=2e-2)
+        with torch.no_grad():
+            p = adapted(added)
+        count = sum(tensor.numel() for tensor in added.values()) // S
+        results[what, r] = count, score(p, SHIFT[held_out]), score(p, held_out)
+
+# %% tags=["experiment"]
+full = {name: tensor.clone().requires_grad_() for name, tensor in base.items()}
+learn(full, losses, dialect, steps=160, lr=1e-2)
+full_count = sum(tensor.numel() for tensor in full.values()) // S
+results["all weights", full_count] = full_count, score(full, SHIFT[held_out]), score(full, held_out)
+untouched = score(base, SHIFT[held_out])
+
+# %% tags=["experiment", "nbval-ignore-output"]
+print("before, on the dialect:", *(f"{x:.1f}" for x in untouched.tolist()))
+for (what, r), (count, new, old) in results.items():
+    rank = "" if what == "all weights" else f"rank {r}"
+    shown = "  ".join(" ".join(f"{x:5.2f}" for x in found.tolist()) for found in (new, old))
+    print(f"{what:12}{rank:7}{count:7,} numbers   dialect, then first text: {shown}")
+by_rank = {what: torch.stack([results[what, r][1] for r in (1, 2, 4, 8)]) for what in ("tables", "every")}
+assert (by_rank["tables"][1] > 1.2 * by_rank["tables"][2]).all()  # rank 2 is too small for a change of rank 4
+assert (by_rank["every"][2] < 1.3 * results["all weights", full_count][1]).all()
+assert all((old > 2 * plain).all() for _, _, old in results.values())  # all have forgotten
+
+# %% tags=["experiment"]
+figure, axes = plt.subplots(1, 2, figsize=(10.5, 3.6), layout="constrained", sharex=True)
+for ax, index, title in zip(axes, (1, 2), ("on the dialect", "on the first text, adapter on"), strict=True):
+    for what, colour in (("tables", "key"), ("every", "query"), ("all weights", "truth")):
+        points = np.array([(found[0], x) for (kind, _), found in results.items() if kind == what for x in found[index].tolist()])
+        ax.plot(*points.T, "o", markersize=4, color=plots.COLOURS[colour], label=what)
+    ax.axhline(1, color=plots.COLOURS["data"], linestyle=":", label="entropy")
+    ax.set(xscale="log", yscale="log", xlabel="numbers trained", title=title)
+    ax.set_yticks((1, 2, 4, 8), ("1", "2", "4", "8"))
+    ax.minorticks_off()
+axes[0].set_ylabel("loss over the entropy")
+axes[1].legend(title="adapted")
+plots.show(figure, "Left: loss on the dialect falls with the numbers trained; right: loss on the first text is several times the entropy for all.")
+
+# %% [markdown]
+# Left: with the two tables alone, ranks 1 and 2 stay well above ranks 4 and 8, as a change of rank 4 must. With an
+# adapter on every matrix, small ranks do more, since the layers between can share the work; from rank 4 on it is close
+# to training all weights.
+#
+# Right, what is often left out: *with the adapter on, the first text is forgotten*, as it is by full training. LoRA
+# forgets nothing in one sense only: take the adapter off and the old weights are there.
+
+# %% [markdown]
+# ## Masks from written rules
+#
+# Requirements come in words: "several documents in one row, none may read another; order matters; the question in front
+# is read by all; otherwise only near tokens, but always the first four." Three rules, each with its exception:
+#
+# | rule | holds where | softened by |
+# |---|---|---|
+# | documents | `documents[i] == documents[j]` | nothing |
+# | order, if `causal` | `j ≤ i` | `or j < prefix` |
+# | nearness, if there is a `window` | `abs(i − j) ≤ window` | `or j < sinks` |
+#
+# A key is read where *all* hold. An exception softens its own rule and no other: a sink in another document stays
+# hidden.
+
+# %% [markdown]
+# ### Exercise · design_mask (15 min, ●●●)
+#
+# Return the mask `(n, n)`, bool, True where query `i` may read key `j`, for a dict `rules` with any of `causal` (bool),
+# `prefix` (int), `window` (int ≥ 0, or None for no window), `sinks` (int), `documents` (n ids, a list or tensor). By
+# hand: causal, window 1 and 1 sink, n = 4, last row: key 0 is a sink, 1 is too far, 2 and 3 are near: True False True
+# True.
+
+
+# %%
+def design_mask(rules, n):
+    """Turn rules into a mask.
+
+    rules: dict with any of causal (bool), prefix (int), window (int or None), sinks (int), documents (n ids).
+    n:     how many tokens.
+    Returns (n, n) bool, True where query i may read key j.
+    """
+    ### BEGIN SOLUTION
+    i, j = torch.arange(n)[:, None], torch.arange(n)
+    mask = torch.ones(n, n, dtype=torch.bool)
+    if rules.get("documents") is not None:
+        ids = torch.as_tensor(rules["documents"])
+        mask = mask & (ids[:, None] == ids)
+    if rules.get("causal"):
+        mask = mask & ((j <= i) | (j < rules.get("prefix", 0)))
+    if rules.get("window") is not None:
+        mask = mask & (((i - j).abs() <= rules["window"]) | (j < rules.get("sinks", 0)))
+    return mask
+    ### END SOLUTION
+
+
+# %%
+check("design_mask", design_mask)
+
+# %%
+WRITTEN = {
+    "causal": {"causal": True},
+    "and a prefix of 4": {"causal": True, "prefix": 4},
+    "and a window of 2, 2 sinks": {"causal": True, "window": 2, "sinks": 2},
+    "all of it, two documents": {"causal": True, "prefix": 4, "window": 2, "sinks": 2, "documents": [1] * 7 + [2] * 5},
+}
+figure, axes = plt.subplots(1, 4, figsize=(11, 3), layout="constrained")
+for ax, (title, rules) in zip(axes, WRITTEN.items(), strict=True):
+    plots.heatmap(mine.design_mask(rules, 12).int().tolist(), range(12), range(12), ax, title=title, numbers=False)
+    ax.set(aspect="equal", xlabel="key j")
+axes[0].set_ylabel("query i")
+plots.show(figure, "Four masks of 12 tokens: triangle; triangle with four full columns; band with two columns; the same cut into two documents.")
+
+# %% [markdown]
+# The last one is all of it: in the second document no sink is left, since the first two tokens belong to the other one.
+
+# %% [markdown]
+# ## Reading on and on
+#
+# A cache that only grows ends somewhere. Keep a *window* of the newest entries, and memory is bounded. Xiao and others
+# found that large models then collapse the moment the first tokens drop out, since many heads rest their weight there
+# (*sinks*; notebook 18 finds them), and that keeping a few of the first saves them.
+#
+# Does the small model? It was trained on 48 characters and now reads 432, nine times as many, one at a time: with
+# everything kept, with a window, and with sinks and a window.
+
+
+# %%
+class Stream:
+    """One layer's cache with bounded memory: the first `sinks` entries and those at most `window` back."""
+
+    def __init__(self, sinks, window):
+        self.sinks, self.window, self.k, self.v, self.places = sinks, window, None, None, []
+
+    def keep(self, k, v):
+        """Add the newest entry (B, h, 1, D), and drop what is neither a sink nor near."""
+        self.places.append(self.places[-1] + 1 if self.places else 0)
+        self.k, self.v = (new if old is None else torch.cat([old, new], dim=2) for old, new in ((self.k, k), (self.v, v)))
+        rows = [n for n, j in enumerate(self.places) if j < self.sinks or self.places[-1] - j <= self.window]
+        self.places, self.k, self.v = [self.places[n] for n in rows], self.k[:, :, rows], self.v[:, :, rows]
+
+
+# %% [markdown]
+# Keys are kept *before* they are turned, and turned by their place in the cache, as Xiao and others do: so no distance
+# is ever larger than the cache is long. One query and no mask, so the attention is your `grouped_query_attention`.
+
+
+# %%
+def reads_from(caches):
+    """A way to read for `logits`, fed one token at a time: (S, B, 1, C) to the same."""
+    def attend(p, layer, x, mask):
+        q, k, v = (heads(x @ p[name][:, layer, None]).flatten(0, 1) for name in "qkv")  # (S·B, h, 1, D)
+        cache = caches[layer]
+        cache.keep(k, v)
+        places = torch.arange(len(cache.places))
+        q, k = mine.apply_rope(q, places[-1:]), mine.apply_rope(cache.k, places)
+        out = mine.grouped_query_attention(q, k, cache.v)
+        return out.unflatten(0, x.shape[:2]).transpose(-3, -2).flatten(-2) @ p["o"][:, layer, None]
+    return attend
+
+
+# %% tags=["experiment"]
+@torch.no_grad()
+def stream(ids, sinks, window):
+    """Read texts (B, n + 1) token by token: losses (S, B, n), entries kept after each, and what was kept (n, n)."""
+    caches, found, kept = [Stream(sinks, window) for _ in range(LAYERS)], [], torch.zeros(LONG, LONG, dtype=torch.bool)
+    for t in range(LONG):
+        scores = logits(base, ids[:, t : t + 1].expand(S, -1, -1), True, reads_from(caches))[:, :, 0]
+        wanted = ids[:, t + 1].expand(S, -1)
+        found.append(functional.cross_entropy(scores.mT, wanted, reduction="none"))
+        kept[t, caches[0].places] = True
+    return torch.stack(found, dim=-1), kept
+
+
+# %% tags=["experiment"]
+LONG = 9 * T
+texts = torch.from_numpy(grammar_text.windows(24, LONG + 1, np.random.default_rng(5)))
+WAYS = {"everything kept": (0, LONG), "window of 47": (0, T - 1), "4 sinks and a window of 43": (4, T - 5)}
+runs = {name: stream(texts, *sizes) for name, sizes in WAYS.items()}
+floor = torch.from_numpy(grammar_text.surprise(texts.numpy())[:, 1:])  # the grammar itself, on the same texts
+for name, (sinks, window) in WAYS.items():
+    kept = runs[name][1]
+    same = torch.equal(kept, mine.design_mask({"causal": True, "window": window, "sinks": sinks}, LONG))
+    print(f"{name:27} most entries kept: {kept.sum(dim=1).max().item():3}   the mask of the rules: {same}")
+    assert same
+
+# %% [markdown]
+# What such a cache keeps is one of the masks above, entry for entry. And a window without sinks gives the very scores
+# of one masked pass over the whole text, since RoPE sees distances alone:
+
+# %% tags=["experiment"]
+with torch.no_grad():
+    rules = {"causal": True, "window": T - 1}
+    whole_pass = losses(base, texts[:4].expand(S, -1, -1), mine.design_mask(rules, LONG))
+print("one masked pass gives what the stream gave:", torch.allclose(whole_pass, runs["window of 47"][0][:, :4], atol=1e-3))
+
+# %% tags=["experiment", "nbval-ignore-output"]
+far = {name: found[:, :, 2 * T :].mean(dim=(1, 2)) / floor[:, 2 * T :].mean() for name, (found, _) in runs.items()}
+for name, found in far.items():
+    print(f"{name:27} loss over the grammar's own, from character {2 * T} on:", *(f"{x:.2f}" for x in found.tolist()))
+with torch.no_grad():
+    weights = []
+    def watched(p, layer, x, mask):
+        q, k = (mine.apply_rope(heads(x @ p[name][:, layer, None]), torch.arange(T)) for name in "qk")
+        weights.append(mine.batched_attention(q, k, k, mask)[1][..., HALF:, 0].mean(dim=(1, 3)))  # (S, h)
+        return reads(p, layer, x, mask)
+    logits(base, held_out[:, :T].expand(S, -1, -1), attend=watched)
+print(f"heads with more than half of their weight on the first token: {(torch.stack(weights) > 0.5).sum()} of {S * LAYERS * HEADS}")
+
+# %% tags=["experiment"]
+figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.6), width_ratios=(1.6, 1), layout="constrained")
+smooth = lambda row: np.convolve(row, np.ones(24) / 24, mode="valid")
+for (name, (found, kept)), colour in zip(runs.items(), ("key", "query", "value"), strict=True):
+    left.plot(smooth(found.mean(dim=(0, 1)).numpy()), color=plots.COLOURS[colour], label=name)
+    right.plot(kept.sum(dim=1), color=plots.COLOURS[colour], linewidth=2, linestyle="--" if colour == "value" else "-")
+left.plot(smooth(floor.mean(dim=0).numpy()), color=plots.COLOURS["truth"], linestyle=":", label="the grammar itself")
+left.axvspan(0, T, color=plots.COLOURS["data"], alpha=0.2)
+left.set(xlabel="characters read (grey: as far as training went)", ylabel="loss (nats per character)", yscale="log")
+left.legend(loc="upper left", fontsize=8)
+right.set(xlabel="characters read", ylabel="entries in a layer's cache")
+plots.show(figure, "Left: loss along the text for three caches and the grammar. Right: entries kept, growing or level at 48.")
+
+# %% [markdown]
+# Left, what matters is where the lines part. *Everything kept* is fine as far as training went, and then meets distances
+# that it has never seen. A window as long as training never does, so it stays near the grammar for as long as you like,
+# with 48 entries, right.
+#
+# Sinks change nothing of note here, and the count above says why: hardly any head rests on the first token. What saves a
+# large model is not a trick that every model needs: in SmolLM2, 99 of its 270 heads are sinks (notebook 18 counts them).
+# So look before you keep.
+
+# %% tags=["experiment", "nbval-ignore-output"]
+ends = {name: float(found.mean()) for name, found in far.items()}
+print({name: round(x, 2) for name, x in ends.items()})
+assert ends["everything kept"] > 1.1 * ends["window of 47"]
+assert abs(ends["4 sinks and a window of 43"] / ends["window of 47"] - 1) < 0.1
+
+# %% [markdown]
+# ## The map
+#
+# Where does each thing that you wrote live in a model of today? The list of exercises is read from the course; the
+# places are those of a language model that writes, from the text at the top to the next word at the bottom.
+
+# %%
+PLACES = {  # place → (what stands there today, what you wrote for it)
+    "text → ids": ("tokens, pairs, noise", "next_token_pairs shift_right mlm_corrupt"),
+    "embedding": ("a table of vectors; places, if not rotated", "bert_embed sinusoidal_encoding add_positions"),
+    "norm": ("RMSNorm, before each part", "layer_norm"),
+    "queries, keys, values": ("projections, adapters on them", "project_qkv qk_ov from_torch_mha lora_forward"),
+    "positions in the scores": ("RoPE; ALiBi or T5's biases", "apply_rope alibi_bias t5_bucket t5_attention"),
+}
+
+# %%
+PLACES["mask"] = (
+    "causal, documents, windows, sinks",
+    "causal_mask padding_mask convert_mask masked_softmax design_mask window_mask layers_to_connect longformer_mask "
+    "bigbird_mask block_sparse_mask",
+)
+PLACES["scores → weights → mean"] = (
+    "softmax(q kᵀ / √D) v",
+    "softmax soft_lookup kernel_attention attend_to_previous dot_product_std softmax_jacobian additive_scores "
+    "bilinear_scores scaled_dot_product_attention self_attention trace_token",
+)
+
+# %%
+PLACES["heads"] = (
+    "query heads in groups",
+    "split_heads merge_heads batched_attention multi_head_attention grouped_query_attention causal_self_attention "
+    "bert_self_attention cross_attention prune_heads",
+)
+PLACES["its kernel"] = (
+    "FlashAttention; sparse, linear kinds",
+    "attention_flops score_bytes fit_exponent scoring_cost layer_costs chunked_attention online_attention local_attention "
+    "block_sparse_attention rank_k_error linformer_attention linear_attention",
+)
+PLACES["cache"] = ("keys and values, in pages", "KVCache precompute_kv cross_attention_step kv_cache_bytes")
+
+# %%
+PLACES["network, residual: the layer"] = (
+    "gated network; encoders read, decoders write",
+    "feed_forward encoder_layer bert_layer decoder_layer transformer rnn_forward",
+)
+PLACES["loss, rate"] = ("cross-entropy; warm-up", "mlm_loss label_smoothed_loss noam_rate")
+PLACES["next word"] = (
+    "temperature, top-k, beams",
+    "sample_next greedy_translate beam_search attention_step",
+)
+
+# %%
+PLACES["beside it: tests"] = (
+    "what must not change",
+    "check_permutation_equivariant is_causal gradient_reach attention_tests repaired_attention repaired_batch clinic_1 "
+    "clinic_2 clinic_3 clinic_4 clinic_5 clinic_6",
+)
+PLACES["beside it: microscopes"] = (
+    "maps, ablations, what a weight means",
+    "plot_attention head_stats attention_rollout kendall_tau leave_one_out grad_x_input attention_permutation_test "
+    "comprehensiveness sufficiency hard_alignment alignment_error_rate offset_score link_accuracy ablate_heads "
+    "induction_score",
+)
+
+# %%
+from autograder.exercise import exercises
+
+NUMBER = {name: one.notebook[:2] for name, one in exercises().items() if one.kind in "IBTV"}  # all that is a function
+placed = [name for _, names in PLACES.values() for name in names.split()]
+assert sorted(placed) == sorted(NUMBER), set(placed) ^ set(NUMBER)
+print(len(placed), "functions of", len(set(NUMBER.values())), "notebooks, each at one of", len(PLACES), "places")
+
+# %%
+import textwrap
+
+LAYER = list(PLACES)[2:11]  # what stands in every layer
+ROWS = {spot: textwrap.wrap(", ".join(f"{name} {NUMBER[name]}" for name in names.split()), 96) for spot, (_, names) in PLACES.items()}
+TOPS, line = {}, 0.0
+for spot, wrapped in ROWS.items():
+    TOPS[spot], line = line, line + max(2, len(wrapped)) + 0.9
+
+
+# %%
+def box(ax, place, colour):
+    """One place: its box, what stands there today, and what you wrote."""
+    top, height = TOPS[place], max(2, len(ROWS[place]))
+    ax.add_patch(plt.Rectangle((0, top), 25, height, facecolor=colour, alpha=0.18, edgecolor=colour))
+    ax.text(12.5, top + height / 2 - 0.4, place, ha="center", va="center", fontsize=8.5, weight="bold")
+    ax.text(12.5, top + height / 2 + 0.5, PLACES[place][0], ha="center", va="center", fontsize=7)
+    ax.text(27, top + height / 2, "\n".join(ROWS[place]), va="center", fontsize=7, linespacing=1.35)
+
+
+# %%
+def arrows(ax):
+    """What follows what, and what is in every layer."""
+    for place, below in zip(list(PLACES)[:12], list(PLACES)[1:13], strict=True):
+        start = TOPS[place] + max(2, len(ROWS[place]))
+        ax.annotate("", (12.5, TOPS[below]), (12.5, start), arrowprops={"arrowstyle": "-|>"})
+    first, last = TOPS[LAYER[0]], TOPS[LAYER[-1]] + 2
+    ax.plot([-0.8, -1.8, -1.8, -0.8], [first, first, last, last], color=plots.COLOURS["truth"], linewidth=1)
+    ax.text(-2.6, (first + last) / 2, "in every layer", rotation=90, ha="center", va="center", fontsize=8)
+
+
+# %%
+figure, ax = plt.subplots(figsize=(11, 9.5), layout="constrained")
+for place in PLACES:
+    kind = "query" if place in LAYER[1:8] else "value" if place in LAYER else "data"
+    box(ax, place, plots.COLOURS["other" if place.startswith("beside") else kind])
+arrows(ax)
+ax.set(xlim=(-4, 100), ylim=(line, -0.5))
+ax.axis("off")
+alt = "Fifteen boxes from text to the next word, with what stands there in a model of today and the functions of the course, "
+plots.show(figure, alt + "each with the number of its notebook; nine of the boxes are in every layer, two stand beside the model.")
+
+# %% [markdown]
+# Blue is attention, green the rest of a layer, grey what happens once, orange what stands beside the model. Two things
+# can be seen. Attention proper, one softmax, is one box; most of the work of ten years went into the boxes around it:
+# what may be read, how it is stored, and what it costs. And the two orange boxes belong to no model at all: they are how
+# you know.
+
+# %% [markdown]
+# ## To say to a colleague
+#
+# - A low loss proves little. Say what must not change, later tokens, company, the cut into pieces, and test that.
+# - A test is as good as the wrong functions it catches, provided that it spares the right ones.
+# - A cache holds two vectors for each token, layer and *key* head; sharing heads divides it, and has to be trained.
+# - A change of low rank is as good as a full one where the change has low rank; switched on, it forgets as well.
+# - A rule of a mask may soften itself, never another rule; a window bounds memory, and sinks help where there are any.
+
+# %% [markdown]
+# ## In your own words
+#
+# ### Exercise · reflection_20 (10 min, ●●○)
+#
+# A team shows you a new attention layer: grouped heads, a sliding window, a cache, and a loss that has fallen by a third.
+# Which tests do you ask for before you believe the loss, at which places, and what does each rule out? What is to be
+# compared with what, so that the fast path is known to be the right one? And what may the savings have cost? Five to
+# eight sentences.
+
+# %%
+### BEGIN SOLUTION
+#: reflection_20 = """
+#: """
+reflection_20 = """
+A loss that falls by a third is first of all a suspect. I change later tokens, at every place and after every layer, and
+want no earlier output to move; a leak would explain the loss at once. I read a text alone and in a padded batch, and one
+document beside another in a row: nothing of it may change, or masks and batches are mixed up.
+
+Then the fast path against the full one. The cache, fed one token at a time and in pieces, has to give the rows of one
+masked pass; the window's mask has to be the one its rules say, entry for entry; grouped heads have to give what plain
+attention gives over copied keys, neighbours sharing.
+
+The loss itself I hold against a floor or at least against the old layer, with the same data and updates, on several seeds.
+The savings may have cost something that the mean does not show: a window loses what lies far back, so I look at the loss by
+distance; shared heads lose detail until they are trained on; and where heads rest on the first token, a window without it
+breaks the model.
+"""
+### END SOLUTION
+
+# %%
+reflect("reflection_20", reflection_20)
+
+# %% [markdown]
+# ## Papers
+#
+# - Ainslie, Lee-Thorp, de Jong, Zemlyanskiy, Lebrón, Sanghai 2023, *GQA: Training Generalized Multi-Query Transformer
+#   Models from Multi-Head Checkpoints*, section 2, arXiv:2305.13245.
+# - Shazeer 2019, *Fast Transformer Decoding: One Write-Head is All You Need*, arXiv:1911.02150.
+# - Hu, Shen, Wallis, Allen-Zhu, Li, Wang, Wang, Chen 2021, *LoRA: Low-Rank Adaptation of Large Language Models*, section 4,
+#   arXiv:2106.09685.
+# - Xiao, Tian, Chen, Han, Lewis 2023, *Efficient Streaming Language Models with Attention Sinks*, arXiv:2309.17453.
+# - Dao, Fu, Ermon, Rudra, Ré 2022, *FlashAttention*, arXiv:2205.14135. The running sums of PR 1, done right.
+# - DeMillo, Lipton, Sayward 1978, *Hints on Test Data Selection: Help for the Practicing Programmer*, Computer 11(4). Where
+#   mutation testing begins.
+# - Claessen, Hughes 2000, *QuickCheck: A Lightweight Tool for Random Testing of Haskell Programs*. Tests as properties.

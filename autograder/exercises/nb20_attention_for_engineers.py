@@ -583,7 +583,7 @@ TESTS = Exercise(
         "right: weights = softmax(q kᵀ / √D) over the keys that may be read, 0 in rows without any; out = weights v; "
         "both in the dtype of q; finite for scores of ±10000; the inputs as they were\n"
         "faults: a list of texts, one for each fault found; an empty list if there are none; an error that fn raises, "
-        "if let through, counts as a fault\n"
+        "or that its results bring about, counts as a fault if let through\n"
         f"fn hands back numbers only, no gradients; it may be called {TESTS_CALLS} times, with at most 256 entries "
         "along an axis\n"
         "for standard normal inputs rounding stays below 1e-5; no right fn may be refused, or nothing counts"

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from autograder.exercise import DIFFERENTIABLE, KEEPS_DTYPE, Built, Case, Misconception, Reference
 from autograder.exercises.nb20_attention_for_engineers import CLINIC_DIAGNOSES, TESTS_RIGHT, clinic_diagnosis
+from autograder.references.nb20_toolbox import TOOLBOX
 
 # --- what all cases of the clinic share -------------------------------------------------------------------------------
 
@@ -1377,7 +1378,10 @@ def _tests_errors_found(kinds, found):
     """
     if any(kind in TESTS_RIGHT and isinstance(said, str) for kind, said in zip(kinds, found, strict=True)):
         return found
-    return [True if isinstance(said, str) and said.endswith("Error") and said != "AssertionError" else said for said in found]
+    return [
+        True if isinstance(said, str) and said.endswith("Error") and said != "AssertionError" else said
+        for said in found
+    ]
 
 
 def _tests_agree(case, wanted, got):
@@ -1888,4 +1892,5 @@ REFERENCES = (
         cases=_tests_cases,
         agree=_tests_agree,
     ),
+    *TOOLBOX,
 )

@@ -77,3 +77,39 @@ def attention_tests(fn):
             if not all(map(torch.equal, (q, k, v, mask), before)):
                 faults.append("inputs changed")
     return faults
+
+
+def kv_cache_bytes(layers, h_kv, d, n, batch, bytes_per):
+    """Bytes of the keys and values of all layers, heads, tokens and texts."""
+    numbers = layers * h_kv * d * n * batch
+    return 2 * numbers * bytes_per
+
+
+def grouped_query_attention(q, k, v):
+    """Attention in which neighbouring query heads share keys and values, (B, Hq, Tq, Dv)."""
+    heads, shared = q.shape[1], k.shape[1]
+    if heads % shared:
+        raise ValueError(f"{shared} heads of keys do not divide {heads} query heads")
+    grouped = q.unflatten(1, (shared, -1))  # (B, Hkv, g, Tq, D)
+    weights = torch.softmax(torch.einsum("bhgqd,bhkd->bhgqk", grouped, k) / math.sqrt(q.shape[-1]), dim=-1)
+    return torch.einsum("bhgqk,bhkv->bhgqv", weights, v).flatten(1, 2)
+
+
+def lora_forward(x, w, a, b, alpha):
+    """A frozen matrix and the adapter beside it, (..., out)."""
+    return torch.add(x @ w, (x @ a) @ b, alpha=alpha / b.shape[0])
+
+
+def design_mask(rules, n):
+    """Where every rule that is given lets query i read key j, (n, n) bool."""
+    place = torch.arange(n)
+    ahead = place - place.unsqueeze(1)  # how far key j stands after query i
+    may = torch.ones(n, n, dtype=torch.bool)
+    if rules.get("documents") is not None:
+        ids = torch.as_tensor(rules["documents"])
+        may = may & torch.eq(ids, ids.unsqueeze(1))
+    if rules.get("causal"):
+        may = may & torch.logical_or(ahead <= 0, place < rules.get("prefix", 0))
+    if rules.get("window") is not None:
+        may = may & torch.logical_or(ahead.abs() <= rules["window"], place < rules.get("sinks", 0))
+    return may
