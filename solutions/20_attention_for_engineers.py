@@ -1656,15 +1656,20 @@ with torch.no_grad():
 print(f"heads with more than half of their weight on the first token: {(torch.stack(weights) > 0.5).sum()} of {S * LAYERS * HEADS}")
 
 # %% tags=["experiment"]
+smooth = lambda row: np.convolve(row, np.ones(16) / 16, mode="valid")
+MIDDLES = np.arange(LONG - 15) + 8  # of 16 characters each
+
+# %% tags=["experiment"]
 figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.6), width_ratios=(1.6, 1), layout="constrained")
-smooth = lambda row: np.convolve(row, np.ones(24) / 24, mode="valid")
 for (name, (found, kept)), colour in zip(runs.items(), ("key", "query", "value"), strict=True):
-    left.plot(smooth(found.mean(dim=(0, 1)).numpy()), color=plots.COLOURS[colour], label=name)
-    right.plot(kept.sum(dim=1), color=plots.COLOURS[colour], linewidth=2, linestyle="--" if colour == "value" else "-")
-left.plot(smooth(floor.mean(dim=0).numpy()), color=plots.COLOURS["truth"], linestyle=":", label="the grammar itself")
+    style = {"color": plots.COLOURS[colour], "linewidth": 2, "linestyle": "--" if colour == "value" else "-"}
+    left.plot(MIDDLES, smooth(found.mean(dim=(0, 1)).numpy()), label=name, **style)
+    right.plot(kept.sum(dim=1), **style)
+left.plot(MIDDLES, smooth(floor.mean(dim=0).numpy()), color=plots.COLOURS["truth"], linestyle=":", label="the grammar itself")
 left.axvspan(0, T, color=plots.COLOURS["data"], alpha=0.2)
 left.set(xlabel="characters read (grey: as far as training went)", ylabel="loss (nats per character)", yscale="log")
-left.legend(loc="upper left", fontsize=8)
+left.set_yticks([0.3, 1, 3], ["0.3", "1", "3"])
+left.legend(loc="center right", fontsize=8)
 right.set(xlabel="characters read", ylabel="entries in a layer's cache")
 plots.show(figure, "Left: loss along the text for three caches and the grammar. Right: entries kept, growing or level at 48.")
 
@@ -1759,7 +1764,7 @@ print(len(placed), "functions of", len(set(NUMBER.values())), "notebooks, each a
 import textwrap
 
 LAYER = list(PLACES)[2:11]  # what stands in every layer
-ROWS = {spot: textwrap.wrap(", ".join(f"{name} {NUMBER[name]}" for name in names.split()), 96) for spot, (_, names) in PLACES.items()}
+ROWS = {spot: textwrap.wrap(", ".join(f"{name}\N{NO-BREAK SPACE}{NUMBER[name]}" for name in names.split()), 108) for spot, (_, names) in PLACES.items()}
 TOPS, line = {}, 0.0
 for spot, wrapped in ROWS.items():
     TOPS[spot], line = line, line + max(2, len(wrapped)) + 0.9

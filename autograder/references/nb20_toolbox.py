@@ -476,7 +476,18 @@ def gqa_cases(rng):
     yield Case(KEEPS_DTYPE, _gqa_cases_of(rng, 2, 4, 2, 3, 3, 5, 5))
 
 
+def _gqa_type_error(q, k, v):
+    if q.shape[1] % k.shape[1]:
+        raise TypeError("heads do not divide")
+    return grouped_query_attention(q, k, v)
+
+
 GQA_MISCONCEPTIONS = (
+    Misconception(
+        "another_error",
+        "where Hkv does not divide Hq there is a TypeError; the type is right, the number is not: a ValueError is wanted",
+        _gqa_type_error,
+    ),
     Misconception(
         "repeat_for_repeat_interleave",
         "query heads 0 and 1 read different heads of keys: all of them were laid side by side again and again (repeat, "
@@ -763,7 +774,13 @@ def lora_cases(rng):
     yield Case(KEEPS_DTYPE, (*_lora_inputs(rng, (2, 3), 5, 7, 2), 6.0))
 
 
+def _lora_scales_a(x, w, a, b, alpha):
+    a *= alpha / a.shape[1]
+    return x @ w + x @ a @ b
+
+
 LORA_MISCONCEPTIONS = (
+    Misconception("changes_a", "a was scaled in place: the next call scales it once more", _lora_scales_a),
     Misconception(
         "no_r",
         "the adapter's part is r times too large: alpha is divided by the rank",
@@ -1177,6 +1194,29 @@ def mask_cases(rng):
     yield Case("absent", ({"causal": True, "window": 3, "documents": [9]}, 1))
 
 
+def _rules_near_and_sink(rules, n):
+    mask, j = design_mask({**rules, "window": None}, n), torch.arange(n)
+    if rules.get("window") is not None:
+        mask = mask & ((j[:, None] - j).abs() <= rules["window"]) & (j < (rules.get("sinks") or 0))
+    return mask
+
+
+def _rules_sinks_read_all(rules, n):
+    """What a sink may read is left open by the window as well."""
+    if rules.get("window") is None:
+        return design_mask(rules, n)
+    rows = (torch.arange(n) < (rules.get("sinks") or 0))[:, None]
+    return torch.where(rows, design_mask({**rules, "window": None}, n), design_mask(rules, n))
+
+
+def _rules_sinks_of_the_past(rules, n):
+    """Sinks that came earlier can be read, also from another document."""
+    mask, j = design_mask(rules, n), torch.arange(n)
+    if rules.get("window") is None:
+        return mask
+    return mask | ((j < (rules.get("sinks") or 0)) & (j <= j[:, None]))
+
+
 MASK_MISCONCEPTIONS = (
     Misconception(
         "documents_see_each_other",
@@ -1472,6 +1512,21 @@ MASK_MISCONCEPTIONS = (
         "sinks_escape_everything+prefix_escapes_everything",
         "sinks and prefix are read by all, whatever the other rules say: each softens one rule alone",
         _rules(join=lambda d, c, p, w, s: (d & c & w) | p | s),
+    ),
+    Misconception(
+        "near_and_a_sink",
+        "with a window only sinks inside it can be read: near *or* a sink is enough",
+        _rules_near_and_sink,
+    ),
+    Misconception(
+        "sinks_read_all",
+        "the sinks are read from anywhere and read everything themselves: the window softens for the key alone",
+        _rules_sinks_read_all,
+    ),
+    Misconception(
+        "sinks_of_the_past",
+        "an earlier sink can be read from another document: it softens the window and no other rule",
+        _rules_sinks_of_the_past,
     ),
 )
 
