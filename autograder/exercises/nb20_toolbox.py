@@ -1,4 +1,4 @@
-"""Notebook 20, the second part of the visible half, its toolbox: shared keys and values, low-rank adapters, cache sizes, masks by rule."""
+"""Notebook 20, the second part of the visible half: shared keys and values, adapters, cache sizes, masks by rule."""
 
 from autograder.exercise import DIFFERENTIABLE, INPUTS_UNCHANGED, KEEPS_DTYPE, Check, Exercise, call_answer, take_answer
 

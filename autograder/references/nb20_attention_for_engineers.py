@@ -4,6 +4,7 @@ Long, since every case of the clinic has its own wrong repairs and its own reaso
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,7 +68,9 @@ def _clinic_reference(number, right, given, repairs, against, hidden, cases):
                 "unrepaired", "the function gives what it gave before: its fault is still in it", (right, given)
             ),
             Misconception(
-                "no_diagnosis", "the repair is there and the first item of the pair is empty", ("", reference)
+                "no_diagnosis",
+                "no diagnosis is given: the answer is a pair, a text of the list and the repaired function",
+                ("", reference),
             ),
             Misconception(
                 "not_on_the_list",
@@ -135,7 +138,7 @@ def _clinic_scales_in_place(fn):
     return changed
 
 
-_CLINIC_DTYPES = (
+_CLINIC_DTYPES: tuple = (
     "another_dtype",
     "the numbers are right and their dtype is not that of the inputs",
     [],
@@ -1436,7 +1439,7 @@ def attention_tests(fn):
         return weights @ v, weights
 
     def agrees(*given):
-        before = [item if item is None else item.clone() for item in given]
+        before: list = [item if item is None else item.clone() for item in given]
         found = fn(*given)
         unchanged = all(a is b or torch.equal(a, b) for a, b in zip(given, before, strict=True))
         return unchanged and all(map(near, found, usual(*before)))
@@ -1524,7 +1527,8 @@ def _tests_with_asserts(fn):
     for tq, tk, d, dv, lead in ((3, 8, 4, 9, (3, 2)), (6, 6, 6, 6, (2,)), (7, 5, 16, 2, ())):
         for dtype in (torch.float32, torch.float64):
             q, k, v = (torch.randn(*lead, *s, generator=draw).to(dtype) for s in ((tq, d), (tk, d), (tk, dv)))
-            masks = [None, torch.rand(*lead, tq, tk, generator=draw) < 0.4, torch.rand(tk, generator=draw) < 0.5]
+            some = torch.rand(*lead, tq, tk, generator=draw) < 0.4
+            masks: list[Any] = [None, some, torch.rand(tk, generator=draw) < 0.5]
             for mask in (*masks, torch.zeros(tq, tk, dtype=torch.bool)):
                 for factor in (1.0, 3000.0):
                     kept = None if mask is None else mask.clone()
@@ -1536,13 +1540,13 @@ def _tests_with_asserts(fn):
                     try:
                         torch.testing.assert_close(tuple(found), wanted, rtol=1e-3, atol=1e-3)
                         torch.testing.assert_close(big, same)
-                        assert mask is None or torch.equal(mask, kept)
+                        assert kept is None or torch.equal(mask, kept)
                     except AssertionError as error:
                         faults.add(str(error)[:40])
     return faults
 
 
-def _tests_reference(q, k, v, mask):
+def _tests_reference(q, k, v, mask) -> Any:
     scores = q.double() @ k.double().mT / math.sqrt(q.shape[-1])
     scores = scores if mask is None else scores.masked_fill(~mask, -math.inf)
     weights = torch.softmax(scores, dim=-1).nan_to_num(0.0)
@@ -1572,7 +1576,7 @@ def _tests_like(
                 q, k, v = (
                     torch.randn(*lead, *s, generator=draw).to(dtype) * factor for s in ((tq, d), (tk, d), (tk, dv))
                 )
-                mask = None if how in ("none", "large") else torch.rand(*lead, tq, tk, generator=draw) < 0.6
+                mask: Any = None if how in ("none", "large") else torch.rand(*lead, tq, tk, generator=draw) < 0.6
                 if how == "some":
                     mask[..., 0] |= ~mask.any(-1)
                 if how == "empty":
@@ -1581,7 +1585,7 @@ def _tests_like(
                     mask[:] = True
                 if how == "large":
                     q[..., :1, :] *= 4e3
-                before = [t if t is None else t.clone() for t in (q, k, v, mask)]
+                before: list = [t if t is None else t.clone() for t in (q, k, v, mask)]
                 try:
                     found = look(tuple(fn(q, k, v, mask)))
                     wanted = look(_tests_reference(*before))

@@ -485,7 +485,7 @@ def _gqa_type_error(q, k, v):
 GQA_MISCONCEPTIONS = (
     Misconception(
         "another_error",
-        "where Hkv does not divide Hq there is a TypeError; the type is right, the number is not: a ValueError is wanted",
+        "where Hkv does not divide Hq there is a TypeError: it is the number that is wrong, so a ValueError is wanted",
         _gqa_type_error,
     ),
     Misconception(
@@ -633,7 +633,9 @@ GQA_MISCONCEPTIONS = (
     Misconception(
         "no_scale+not_refused",
         "the scores were not divided by √D, and heads that cannot be shared evenly are let through",
-        lambda q, k, v: _gqa_attend(q, *(_gqa_right(p, q.shape[1] // k.shape[1]) for p in (k, v)), scale=1.0),
+        lambda q, k, v: _gqa_attend(
+            q, _gqa_right(k, q.shape[1] // k.shape[1]), _gqa_right(v, q.shape[1] // k.shape[1]), scale=1.0
+        ),
     ),
     Misconception(
         "heads_last",
@@ -766,8 +768,9 @@ def lora_cases(rng):
         yield Case("ranks", (*_lora_inputs(rng, (2, 3), 5, 6, r), alpha))
     yield Case("untrained", (*_lora_inputs(rng, (2, 3), 5, 7, 2, zero=True), 4.0))
     yield Case("untrained", (*_lora_inputs(rng, (3, 2), 4, 4, 4, zero=True), 8))
-    for lead in ((), (4,), (2, 3, 2)):
-        yield Case("any_axes", (*_lora_inputs(rng, lead, 5, 4, 3), 7.0))
+    leading: tuple[tuple[int, ...], ...] = ((), (4,), (2, 3, 2))
+    for axes in leading:
+        yield Case("any_axes", (*_lora_inputs(rng, axes, 5, 4, 3), 7.0))
     yield Case(DIFFERENTIABLE, (*_lora_inputs(rng, (2, 3), 5, 7, 2), 6.0))
     yield Case(DIFFERENTIABLE, (*_lora_inputs(rng, (2, 3), 4, 4, 3, zero=True), 6.0))
     yield Case(KEEPS_DTYPE, (*_lora_inputs(rng, (2, 3), 5, 7, 2, np.float32), 6.0))
