@@ -828,10 +828,10 @@ plots.show(figure, alt)
 
 # %% [markdown]
 # Left, equal updates: up to its last one the GRU is ahead. It learns more from each batch. Right, equal time: each of
-# its updates takes about three times as long here, and the transformer is ahead nearly from the start. Both halves
+# its updates takes more than twice as long here, and the transformer is ahead nearly from the start. Both halves
 # are true; "faster to train" means the right one.
 #
-# Two cautions. The rate of each falls at its own pace, and the GRU's is planned for 500 updates. And this is one core
+# Two cautions. The rate of each falls at its own pace, and the GRU's is planned for 1,050 updates. And this is one core
 # and ten words: on a processor with thousands of lanes the transformer's one wide step gains far more, on a model so
 # small the GRU is not hopeless.
 
@@ -877,8 +877,8 @@ alt = "BLEU by length: the transformer leads on the lengths of training; beyond 
 plots.show(figure, alt)
 
 # %% [markdown]
-# At about equal time the transformer is well ahead on every length it was trained on. In the grey field the lead
-# melts: it falls further than the GRU, and on the longest sentences next to nothing is left of it.
+# At about equal time the transformer is ahead on every length it was trained on. In the grey field the lead is gone: it
+# falls further than the GRU, which keeps more of the longest sentences.
 #
 # No look is too far for attention; that was the point of notebook 09. But positions beyond the tenth were never seen
 # in training, and a sum with sines that it never met is for the model a word that it never met. "Sinusoids
