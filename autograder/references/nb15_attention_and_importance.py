@@ -234,6 +234,14 @@ def tau_cases(rng):
         a = scores(7) * size
         yield Case("small_scores", (a, scores(7)))
         yield Case("small_scores", (1e3 * scores(6), size * scores(6)))
+    yield Case("small_scores", (1e-200 * scores(6), 1e-200 * scores(6)))  # products of differences are 0 here
+
+
+def _sign_of_product(a, b):
+    """Right but for underflow."""
+    x, y = a[:, None] - a, b[:, None] - b
+    untied = math.sqrt(int((x != 0).sum()) * int((y != 0).sum()))
+    return float((x * y).sign().sum()) / untied if untied else 0.0
 
 
 TAU_MISCONCEPTIONS = (
@@ -428,8 +436,14 @@ TAU_MISCONCEPTIONS = (
         [_if_constant(math.nan), _raises_for_constant],
     ),
     Misconception(
+        "product_underflows",
+        "right for scores of ordinary size, and 0 for tiny ones: the product of two tiny differences is 0 in floating "
+        "point; take the sign of each difference first",
+        _sign_of_product,
+    ),
+    Misconception(
         "one_for_constant",
-        "right, but 1 where a or b is constant: such scores rank nothing, so they agree with nothing; 0.0 is wanted",
+        "1 where a or b is constant: such scores rank nothing, so they agree with nothing; 0.0 is wanted",
         [
             _if_constant(1.0),
             lambda a, b: 1.0 if _constant(a) and _constant(b) else kendall_tau(a, b),
@@ -628,6 +642,7 @@ def loo_cases(rng):
     yield Case("short_sentences", (_score(rng), _sentence(rng, 1), 1))
     yield Case("short_sentences", (_score(rng, offset=5.0), _sentence(rng, 1), 0))
     yield Case("short_sentences", (_score(rng), _sentence(rng, 2), 1))
+    yield Case("short_sentences", (_score(rng), _sentence(rng, 3), 1))  # the ends alone do not explain this one
 
 
 LOO_MISCONCEPTIONS = (
@@ -1542,8 +1557,9 @@ PERMUTATION_MISCONCEPTIONS = (
     ),
     Misconception(
         "shuffles_a_tensor",
-        "in what f was given some weights occur twice and others not at all: rng.shuffle swaps the entries of a tensor "
-        "through views of itself, and one is lost; rng.permutation(T) gives an order to index with",
+        "in what f was given some weights occur twice and others not at all: they were drawn with replacement, or "
+        "rng.shuffle swapped the entries of a tensor through views of itself, which loses one; rng.permutation(T) "
+        "gives an order to index with",
         [_tensor_shuffled, _test(shuffle=_with_replacement)],
     ),
     Misconception(

@@ -138,6 +138,10 @@ def _tables_cut_off(ids, type_ids, word, position, type_table, gamma, beta, eps=
     return bert_embed(ids, type_ids, word.detach(), position.detach(), type_table.detach(), gamma, beta, eps)
 
 
+def _words_cut_off(ids, type_ids, word, position, type_table, gamma, beta, eps=EPS):
+    return bert_embed(ids, type_ids, word.detach(), position, type_table, gamma, beta, eps)
+
+
 def _adds_to_table(ids, type_ids, word, position, type_table, gamma, beta, eps=EPS):
     found = bert_embed(ids, type_ids, word, position, type_table, gamma, beta, eps)
     position.data[: ids.shape[1]] += type_table.data[0]
@@ -226,6 +230,11 @@ EMBED_MISCONCEPTIONS = (
         "first_type_only",
         "every token has the row of type 0, also those of type 1",
         _embed(kind=lambda type_ids, table: table[0]),
+    ),
+    Misconception(
+        "types_exchanged",
+        "tokens of type 0 have the row of type 1, and the other way round",
+        _embed(kind=lambda type_ids, table: table[1 - type_ids]),
     ),
     Misconception(
         "types_by_place",
@@ -354,8 +363,9 @@ EMBED_MISCONCEPTIONS = (
     ),
     Misconception(
         "cut_off",
-        "the numbers are right and no gradient reaches the tables: they were detached, or left torch, on the way",
-        [_tables_cut_off, lambda *inputs, **keywords: bert_embed(*inputs, **keywords).detach()],
+        "the numbers are right and no gradient reaches the tables, or one of them: they were detached, or left torch, "
+        "on the way",
+        [_tables_cut_off, _words_cut_off, lambda *inputs, **keywords: bert_embed(*inputs, **keywords).detach()],
     ),
     Misconception(
         "changes_the_table",

@@ -546,6 +546,12 @@ LINK_MISCONCEPTIONS = (
         [_best_of(_own_row, _own_column), _own_column],
     ),
     Misconception(
+        "links_inverted",
+        "the links were read the other way round, as {head word: dependent}, by which a head word with several "
+        "dependents counts once: the keys are the dependents",
+        lambda weights, links: link_accuracy(weights, {head: dependent for dependent, head in links.items()}),
+    ),
+    Misconception(
         "one_direction_for_all_heads",
         "the direction was chosen once for all heads together: some heads read along rows and others along columns",
         _one_direction_for_all,
