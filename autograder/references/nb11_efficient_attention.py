@@ -2663,6 +2663,22 @@ def _state_not_kept(q, k, v, causal=False):
     return v.copy() if causal else linear_attention(q, k, v)
 
 
+def _never_divided(q, k, v, causal=False, by_number=False):
+    """Within the memory allowed: the sums as they are, or over the number of keys."""
+    q, k = _phi(q), _phi(k)
+    sums = np.einsum("td,tde->te", q, np.cumsum(k[:, :, None] * v[:, None], axis=0)) if causal else q @ (k.T @ v)
+    seen = np.arange(1, len(q) + 1, dtype=q.dtype)[:, None] if causal else len(k)
+    return sums / seen if by_number else sums
+
+
+def _relu_plus_one(q, k, v, causal=False):
+    q, k = np.maximum(q, 0) + 1, np.maximum(k, 0) + 1
+    if not causal:
+        return q @ (k.T @ v) / (q @ k.sum(axis=0))[:, None]
+    sums = np.einsum("td,tde->te", q, np.cumsum(k[:, :, None] * v[:, None], axis=0))
+    return sums / np.einsum("td,td->t", q, np.cumsum(k, axis=0))[:, None]
+
+
 def _state_unnormalised(q, k, v, causal=False):
     return _linear(divide=False)(q, k, v, True) if causal else linear_attention(q, k, v)
 
@@ -2721,7 +2737,7 @@ LINEAR_MISCONCEPTIONS = (
     Misconception(
         "no_normaliser",
         "the weights are not divided by their sum, so the outputs grow with the number of keys",
-        [_linear(divide=False), _state_unnormalised, _without_normaliser_but_causal],
+        [_linear(divide=False), _never_divided, _state_unnormalised, _without_normaliser_but_causal],
     ),
     Misconception(
         "softmax_kept",
@@ -2769,6 +2785,7 @@ LINEAR_MISCONCEPTIONS = (
         "another_phi",
         "φ is another function: wanted is x + 1 where x > 0 and exp(x) elsewhere",
         [
+            _relu_plus_one,
             _linear(lambda x: np.maximum(x, 0) + 1),
             _linear(lambda x: np.maximum(x, 0)),
             _linear(np.exp),
@@ -2801,7 +2818,7 @@ LINEAR_MISCONCEPTIONS = (
     Misconception(
         "divided_by_number",
         "the sums were divided by how many keys there are, not by the sum of their weights",
-        _divided_by_number,
+        [_divided_by_number, lambda *inputs, **named: _never_divided(*inputs, by_number=True, **named)],
     ),
     Misconception(
         "epsilon",

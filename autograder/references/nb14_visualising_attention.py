@@ -293,6 +293,18 @@ def _over_row_sum(weights):
     return weights / np.where(total > 0, total, 1)
 
 
+def _over_row_sum_unguarded(weights):
+    with np.errstate(invalid="ignore"):
+        return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def _names_the_current_axes(ax):
+    import matplotlib.pyplot as plt
+
+    plt.xlabel("key")
+    plt.ylabel("query")
+
+
 def _over_row_max(weights):
     top = weights.max(axis=-1, keepdims=True)
     return weights / np.where(top > 0, top, 1)
@@ -359,7 +371,8 @@ def _only(bars):
 
 
 def _holds(label, word):
-    return f"…{word}…" if word in label.lower() else label
+    """The label, by the first of the words it holds, the wanted one before the other."""
+    return next((f"…{part}…" for part in (word, "quer", "key") if part in label.lower()), label)
 
 
 def seen(case, picture):
@@ -433,7 +446,7 @@ PLOT_MISCONCEPTIONS = (
         "rows_renormalised",
         "every row was divided by its sum: a row that sums to less than 1, as under a mask or with part of the keys "
         "left out, now looks like any other",
-        changed(_over_row_sum),
+        [changed(_over_row_sum), changed(_over_row_sum_unguarded)],
     ),
     Misconception(
         "rows_over_their_largest",
@@ -556,6 +569,12 @@ PLOT_MISCONCEPTIONS = (
         "ignores_ax",
         "with an Axes given, the map is drawn somewhere else: on a new figure, or on pyplot's current Axes",
         [drawing(axes=_ignores_ax), drawing(axes=_current_axes), _also_elsewhere],
+    ),
+    Misconception(
+        "labels_elsewhere",
+        "with an Axes given, a label or title lands on another one: plt.xlabel and its like write on pyplot's current "
+        "Axes",
+        drawing(names=_names_the_current_axes),
     ),
     Misconception(
         "returns_something_else",
