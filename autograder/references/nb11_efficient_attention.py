@@ -2818,7 +2818,7 @@ LINEAR_MISCONCEPTIONS = (
     Misconception(
         "divided_by_number",
         "the sums were divided by how many keys there are, not by the sum of their weights",
-        [_divided_by_number, lambda *inputs, **named: _never_divided(*inputs, by_number=True, **named)],
+        [_divided_by_number, lambda q, k, v, causal=False: _never_divided(q, k, v, causal, by_number=True)],
     ),
     Misconception(
         "epsilon",
