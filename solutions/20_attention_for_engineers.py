@@ -700,7 +700,7 @@ def attention_tests(fn):
         return torch.randn(*shape, generator=rng, dtype=dtype)
 
     def expect(name, a, b):
-        if a.shape != b.shape or a.dtype != b.dtype or not torch.allclose(a, b, atol=1e-4):
+        if a.shape != b.shape or a.dtype != b.dtype or not torch.allclose(a, b, atol=1e-5):
             faults.append(name)
 
     # Sizes that are all different, a mask that leaves every query a key.
