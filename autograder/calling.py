@@ -103,7 +103,7 @@ def call_case(exercise: Exercise, answer: Any, case: Case, build: Callable[[Buil
     printed = io.StringIO()
     value: Any = None
     error: CaughtError | None = None
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, _threads(exercise):
         warnings.simplefilter("always")
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             try:
@@ -123,6 +123,15 @@ def call_case(exercise: Exercise, answer: Any, case: Case, build: Callable[[Buil
         printed=printed.getvalue()[:MAX_TEXT],
         warnings=tuple(dict.fromkeys(f"{w.category.__name__}: {w.message}"[:200] for w in caught)),
     )
+
+
+def _threads(exercise: Exercise) -> contextlib.AbstractContextManager[None]:
+    """One thread for torch: cases are small, and where cores are shared a second one makes them many times slower."""
+    if exercise.library != "torch":
+        return contextlib.nullcontext()
+    from autograder.material.threads import one_thread
+
+    return one_thread()
 
 
 def realise(item: Any, exercise: Exercise, build: Callable[[Built], Any] | None = None) -> Any:

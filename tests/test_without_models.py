@@ -20,8 +20,7 @@ def test_the_notebooks_that_read_a_model_are_found():
     assert {name[:2] for name in NOTEBOOKS} == {"07", "11", "13", "14", "15", "16", "17"}
 
 
-# 07 trains for two minutes, and asks for its model as 13 does.
-@pytest.mark.parametrize("slug", [slug for slug in NOTEBOOKS if slug[:2] != "07"])
+@pytest.mark.parametrize("slug", NOTEBOOKS)
 def test_a_notebook_runs_without_the_models_and_says_what_is_missing(slug, tmp_path):
     absent = str(tmp_path / "absent")
     environment = os.environ | {model.variable: absent for model in optional.MODELS} | {"ATTENTION_STANDINS": "1"}

@@ -7,6 +7,7 @@ schedule and search are the learner's; Adam, batches and the vocabulary are here
 Vaswani et al. 2017. Prints translations and, last, the share of test sentences that are right to the last word.
 """
 
+import importlib
 import json
 import math
 import re
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 
 sys.modules["autograder"] = None  # whatever is imported from now on, it is not the course
-import my_attention as my  # noqa: E402, without the course
+my = importlib.import_module("my_attention")
 
 PAD, BOS, EOS = 0, 1, 2
 C, HIDDEN, HEADS, SIZE, WARMUP, EPS = 64, 128, 4, 32, 300, 0.1

@@ -25,7 +25,7 @@ from nbformat.notebooknode import NotebookNode
 
 from autograder.execution import ThisInterpreter
 from autograder.exercise import Exercise, exercises
-from autograder.grading.assignment import grade_id, is_answer
+from autograder.grading.assignment import exercise_of, is_answer
 from autograder.grading.experiments import is_experiment
 from autograder.material.corpus import corpus
 from autograder.record import Record, write_whole
@@ -71,7 +71,7 @@ def solved(path: Path) -> NotebookNode:
     """A released notebook, or a learner's copy, with the model answers in its solution cells."""
     book = nbformat.read(path, as_version=4)
     for cell in filter(is_answer, book.cells):
-        cell.source = model_answer(exercises()[grade_id(cell)])
+        cell.source = model_answer(exercises()[exercise_of(cell)])
     return book
 
 

@@ -52,7 +52,8 @@ def is_check(cell: NotebookNode) -> bool:
 
 def exercise_of(cell: NotebookNode) -> str:
     """The id of the exercise that an answer or a check cell of a release belongs to."""
-    return grade_id(cell).removeprefix("check_")
+    # Only a check's name has the prefix added; an exercise may itself be called check_something.
+    return grade_id(cell).removeprefix("check_") if is_check(cell) else grade_id(cell)
 
 
 def assignment(root: Path, slug: str) -> Assignment:
