@@ -1,7 +1,8 @@
 # %% [markdown]
 # # 20 · Why understanding attention matters
 #
-# About 170 minutes. You need notebook 03 (scaled dot products), 06 (heads), 08 (masks) and 18 (causal attention).
+# About 170 minutes. You need notebook 03 (scaled dot products), 06 (heads), 08 (masks), 12 (positions) and 18 (causal
+# attention, the cache).
 #
 # You will be able to
 #
